@@ -1,0 +1,11 @@
+//! Propagates HMAC credentials across a service mesh.
+
+pub mod error;
+pub mod id;
+pub mod secret;
+
+mod backoff;
+pub mod broker;
+mod clock;
+mod entropy;
+mod transport;

@@ -1,0 +1,1 @@
+//! The broker over AMQP 0-9-1.
