@@ -45,10 +45,7 @@ mod tests {
         for failures in 0..200 {
             let delay = backoff.delay(failures, &OsEntropy);
             let ceiling = backoff.ceiling(failures);
-            assert!(
-                delay >= ceiling / 2 && delay <= ceiling,
-                "{failures}: {delay:?}"
-            );
+            assert!(delay >= ceiling / 2 && delay <= ceiling, "{failures}: {delay:?}");
         }
         assert_eq!(backoff.ceiling(0), Duration::from_millis(100));
         assert_eq!(backoff.ceiling(3), Duration::from_millis(800));
