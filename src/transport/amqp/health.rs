@@ -51,10 +51,6 @@ impl Report {
         Self { health, direction }
     }
 
-    pub(super) fn direction(&self) -> Direction {
-        self.direction
-    }
-
     pub(super) fn up(&self) {
         if self.set(LinkState::Up) {
             tracing::info!(direction = self.direction.name(), "broker link up");
