@@ -51,7 +51,7 @@ async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let starting = async {
-        let (broker, redis) = tokio::try_join!(Broker::start(), Redis::start())?;
+        let (broker, redis) = tokio::try_join!(Broker::start_private(), Redis::start())?;
         let vhost = broker.vhost_named("hmac-credentials").await?;
         Ok::<_, Error>((broker, redis, vhost))
     };
