@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::error::StoreError;
 use crate::id::{CredentialKey, EventId, PeerQueue};
 use crate::state::{Key, StateStore};
 
@@ -59,6 +60,11 @@ impl Ledger {
     /// How long a target that failed is left alone after so many attempts, in milliseconds.
     pub(crate) fn failure_wait(&self, attempts: u32) -> u64 {
         ms(self.timing.answer.ceiling(attempts.saturating_sub(1)))
+    }
+
+    /// Whether the state store answers.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        self.state.ping().await
     }
 
     fn state(&self) -> &dyn StateStore {

@@ -1,8 +1,12 @@
 //! Propagates HMAC credentials across a service mesh.
 
 pub mod broker;
+pub mod clock;
 pub mod cursor;
+pub mod decision;
+pub mod entropy;
 pub mod error;
+pub mod event;
 pub mod id;
 pub mod management;
 pub mod secret;
@@ -10,17 +14,25 @@ pub mod state;
 pub mod store;
 
 mod backoff;
-mod clock;
 mod core;
-mod decision;
-mod entropy;
-mod event;
 mod gate;
 mod inbound;
 mod ledger;
 mod locks;
 mod outbound;
+pub mod propagator;
 mod settlement;
 mod sources;
 mod transport;
 mod wire;
+mod auth {
+    pub fn hash_client_secret(
+        s: &crate::secret::ClientSecret,
+        _t: &crate::secret::SecretToken,
+    ) -> crate::secret::SecretHash {
+        use sha2::{Digest, Sha256};
+        let d = Sha256::digest(s.expose());
+        crate::secret::SecretHash::parse(&d.iter().map(|b| format!("{b:02x}")).collect::<String>())
+            .unwrap()
+    }
+}

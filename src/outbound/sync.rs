@@ -118,7 +118,7 @@ impl Pass {
     }
 
     async fn report(
-        &self,
+        &mut self,
         key: &CredentialKey,
         revision: Revision,
         outcome: crate::management::Outcome,
@@ -209,7 +209,7 @@ impl Pass {
     }
 
     /// Answers that came while the management side was away.
-    async fn settle_answered(&self, answered: Vec<Settlement>) {
+    async fn settle_answered(&mut self, answered: Vec<Settlement>) {
         if answered.is_empty() {
             return;
         }
@@ -302,7 +302,7 @@ impl Pass {
 
     /// Records rows as sent, unless a newer revision has come meanwhile: an adapter that does not
     /// guard its rows would mark that one.
-    async fn record_sent(&self, sent: Vec<TargetSent>) {
+    async fn record_sent(&mut self, sent: Vec<TargetSent>) {
         if sent.is_empty() {
             return;
         }

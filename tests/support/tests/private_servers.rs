@@ -51,10 +51,7 @@ async fn listens(address: SocketAddr) -> bool {
 async fn no_server_outlives_a_run_that_is_killed() {
     let scratch = Scratch::new().unwrap();
     // `cat` ends with this test, whatever becomes of its parent.
-    let mut child = exec(
-        r#"echo "$HMAC_TEST_BROKER $HMAC_TEST_REDIS_URL"; exec cat"#,
-        &scratch,
-    );
+    let mut child = exec(r#"echo "$HMAC_TEST_BROKER $HMAC_TEST_REDIS_URL"; exec cat"#, &scratch);
     let addresses = addresses(&line(&mut child).await);
     assert_eq!(addresses.len(), 4);
     for address in &addresses {
@@ -62,26 +59,16 @@ async fn no_server_outlives_a_run_that_is_killed() {
     }
     child.kill().await.unwrap();
     for address in addresses {
-        eventually(
-            BOUND,
-            || async move { (!listens(address).await).then_some(()) },
-        )
-        .await;
+        eventually(BOUND, || async move { (!listens(address).await).then_some(()) }).await;
     }
 }
 
 #[tokio::test]
 async fn the_exit_code_is_that_of_the_command_and_no_server_outlives_it() {
     let scratch = Scratch::new().unwrap();
-    let mut child = exec(
-        r#"echo "$HMAC_TEST_BROKER $HMAC_TEST_REDIS_URL"; exit 7"#,
-        &scratch,
-    );
+    let mut child = exec(r#"echo "$HMAC_TEST_BROKER $HMAC_TEST_REDIS_URL"; exit 7"#, &scratch);
     let addresses = addresses(&line(&mut child).await);
-    let status = tokio::time::timeout(BOUND, child.wait())
-        .await
-        .unwrap()
-        .unwrap();
+    let status = tokio::time::timeout(BOUND, child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(7));
     for address in addresses {
         assert!(!listens(address).await);

@@ -80,17 +80,11 @@ async fn run(
 
 async fn pass_on_terminate(child: &Child) -> std::io::Result<()> {
     let Some(pid) = child.id() else { return Ok(()) };
-    Command::new("/bin/sh")
-        .args(["-c", &format!("kill -TERM {pid}")])
-        .status()
-        .await?;
+    Command::new("/bin/sh").args(["-c", &format!("kill -TERM {pid}")]).status().await?;
     Ok(())
 }
 
 fn code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(NOT_STARTED)
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(NOT_STARTED)
 }
