@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn a_wrong_option_is_named() {
         let good = BrokerOptions::new("u", BrokerPassword::new("p"));
-        let cases: [(&str, fn(&mut BrokerOptions)); 4] = [
+        type Spoil = fn(&mut BrokerOptions);
+        let cases: [(&str, Spoil); 4] = [
             ("broker host", |o| o.host.clear()),
             ("broker port", |o| o.port = 0),
             ("broker prefetch", |o| o.prefetch = 0),

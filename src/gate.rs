@@ -105,7 +105,8 @@ mod tests {
         let gate = Gate::default();
         let mut passage = gate.enter(event());
         assert!(passage.begin_recording());
-        let mut answer = Box::pin(gate.answered(&event()).fuse());
+        let event = event();
+        let mut answer = Box::pin(gate.answered(&event).fuse());
         assert!(answer.as_mut().now_or_never().is_none());
         drop(passage);
         assert!(answer.now_or_never().is_some());

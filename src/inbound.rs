@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::event::Event;
 use crate::id::Track;
 use crate::transport::{Deliveries, Delivery};
-use crate::wire::{AckReceived, ApplyReceived};
+use crate::wire::ApplyReceived;
 
 mod acks;
 mod answer;

@@ -14,7 +14,7 @@ mod flight;
 mod revision;
 
 pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Standing, Ticket};
-pub(crate) use revision::{Opened, RevisionRecord};
+pub(crate) use revision::Opened;
 
 /// Where the records stand unless configured: the prefix that Node peers use.
 pub(crate) const DEFAULT_PREFIX: &str = "propagation";

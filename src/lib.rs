@@ -3,24 +3,24 @@
 pub mod broker;
 pub mod clock;
 pub mod cursor;
-pub mod decision;
 pub mod entropy;
 pub mod error;
 pub mod event;
 pub mod id;
 pub mod management;
+pub mod propagator;
 pub mod secret;
 pub mod state;
 pub mod store;
 
 mod backoff;
 mod core;
+mod decision;
 mod gate;
 mod inbound;
 mod ledger;
 mod locks;
 mod outbound;
-pub mod propagator;
 mod settlement;
 mod sources;
 mod transport;

@@ -9,19 +9,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::hash_client_secret;
 use crate::core::Core;
-use crate::decision::{
-    self, Ensure, EnsureOp, Ensured, Request, Revoke, Revoked, Rotate, RotatedSecret, distinct,
-};
+use crate::decision::{self, Request, distinct};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventStream;
-use crate::outbound::{self, DeclaredTargets, SyncSummary};
+use crate::outbound::{self, DeclaredTargets};
 use crate::secret::{ClientSecret, SecretToken};
-use crate::transport::LinkState;
 
 mod builder;
 mod links;
 mod status;
 
+pub use crate::decision::{Ensure, EnsureOp, Ensured, Revoke, Revoked, Rotate, RotatedSecret};
+pub use crate::outbound::SyncSummary;
+pub use crate::transport::LinkState;
 pub use builder::Builder;
 pub use status::{LastSync, Status, StoreState};
 

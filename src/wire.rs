@@ -5,12 +5,7 @@ mod envelope;
 mod interpret;
 
 pub(crate) use encode::{AckEvent, ApplyEvent, Held, Payload};
-pub(crate) use envelope::{Envelope, Malformed};
+pub(crate) use envelope::Envelope;
 pub(crate) use interpret::{
     AckReceived, AckResult, ApplyReceived, Invalid, Message, check_not_ahead, interpret, is_ack,
 };
-
-/// The broker's name for a peer's queue.
-pub(crate) fn queue_name(peer: &crate::id::PeerQueue) -> String {
-    format!("hmac-{peer}.queue")
-}

@@ -22,8 +22,7 @@ struct Place<T> {
 }
 
 /// Items that were taken out again, with how often their key has failed.
-pub(super) struct Due<K, T> {
-    pub(super) key: K,
+pub(super) struct Due<T> {
     pub(super) items: VecDeque<T>,
     pub(super) failures: u32,
 }
@@ -65,7 +64,7 @@ impl<K: Hash + Eq + Clone, T> Parking<K, T> {
     }
 
     /// Takes out what is due now.
-    pub(super) fn take_due(&mut self) -> Vec<Due<K, T>> {
+    pub(super) fn take_due(&mut self) -> Vec<Due<T>> {
         let now = Instant::now();
         let due: Vec<K> = self
             .places
@@ -76,7 +75,7 @@ impl<K: Hash + Eq + Clone, T> Parking<K, T> {
         due.into_iter()
             .filter_map(|key| {
                 let Place { items, failures, .. } = self.places.remove(&key)?;
-                Some(Due { key, items, failures })
+                Some(Due { items, failures })
             })
             .collect()
     }

@@ -240,11 +240,10 @@ impl Management for MemoryManagement {
         report: FullyPropagated,
     ) -> Result<(), ManagementError> {
         let mut tables = self.lock();
-        if let Some(credential) = tables.credentials.get_mut(&report.key) {
-            if credential.revision == report.revision {
-                credential.reported = Some(report.outcome);
-                credential.plain_secret = None;
-            }
+        let credential = tables.credentials.get_mut(&report.key);
+        if let Some(credential) = credential.filter(|c| c.revision == report.revision) {
+            credential.reported = Some(report.outcome);
+            credential.plain_secret = None;
         }
         Ok(())
     }
@@ -421,10 +420,8 @@ impl Tables {
             operation: operation(credential),
             work,
         };
-        if credential.reported.is_none() {
-            if let (0, succeeded, failed) = self.counts(key) {
-                entries.push(entry(PendingWork::Report { succeeded, failed }));
-            }
+        if let (None, (0, succeeded, failed)) = (credential.reported, self.counts(key)) {
+            entries.push(entry(PendingWork::Report { succeeded, failed }));
         }
         let rows = self.rows.get(key).into_iter().flatten();
         let due = rows.filter(|(target, row)| {

@@ -12,7 +12,7 @@ use crate::transport::{DeclareError, PublishError};
 
 /// A claimed row.
 pub(super) struct Claimed {
-    pub(super) job: Box<Job>,
+    pub(super) job: Job,
     pub(super) ticket: Ticket,
     /// A copy may still wait in the target's queue.
     pub(super) may_be_queued: bool,

@@ -97,11 +97,11 @@ impl Pass {
     async fn sort_out(
         &mut self,
         entries: Vec<crate::management::PendingPropagation>,
-    ) -> Result<Vec<Box<Job>>> {
+    ) -> Result<Vec<Job>> {
         let (mut jobs, mut failures) = (Vec::new(), Vec::new());
         for entry in entries {
             match check(&self.core, entry) {
-                Ok(Work::Deliver(job)) => jobs.push(job),
+                Ok(Work::Deliver(job)) => jobs.push(*job),
                 Ok(Work::Report { key, revision, outcome }) => {
                     self.report(&key, revision, outcome).await;
                 }
@@ -133,7 +133,7 @@ impl Pass {
 
     /// Brings the authority's own store to each revision before its targets hear of it. It is there
     /// already unless a process died in the middle of a decision or the store lost its data.
-    async fn make_local(&mut self, jobs: Vec<Box<Job>>) -> Result<Vec<Box<Job>>> {
+    async fn make_local(&mut self, jobs: Vec<Job>) -> Result<Vec<Job>> {
         let mut behind: BTreeMap<(CredentialKey, Revision), VersionedChange> = BTreeMap::new();
         let keys: Vec<_> = jobs.iter().map(|job| &job.claim.flight.key).collect();
         let revisions = self.core.ledger.revisions(&keys).await?;
@@ -162,7 +162,7 @@ impl Pass {
     }
 
     /// Claims rows and starts to publish those that are this process's to publish.
-    async fn launch(&mut self, jobs: Vec<Box<Job>>) -> Result<()> {
+    async fn launch(&mut self, jobs: Vec<Job>) -> Result<()> {
         let requests: Vec<_> = jobs.iter().map(|job| job.claim.clone()).collect();
         let claims = self.core.ledger.claim(&requests).await;
         let (mut answered, mut failures) = (Vec::new(), Vec::new());

@@ -204,9 +204,7 @@ fn store_error(error: RedisError) -> StoreError {
     let transient = match error.kind() {
         ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm) => false,
         ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::ExecAbort) => false,
-        ErrorKind::Extension => {
-            error.code().is_some_and(|code| TRANSIENT_CODES.iter().any(|known| code == *known))
-        }
+        ErrorKind::Extension => error.code().is_some_and(|code| TRANSIENT_CODES.contains(&code)),
         ErrorKind::UnexpectedReturnType | ErrorKind::Parse | ErrorKind::InvalidClientConfig => {
             false
         }
