@@ -8,4 +8,5 @@ mod backoff;
 pub mod broker;
 mod clock;
 mod entropy;
+mod hex;
 mod transport;
