@@ -1,5 +1,6 @@
 //! Propagates HMAC credentials across a service mesh.
 
+pub mod auth;
 pub mod error;
 pub mod id;
 pub mod secret;
