@@ -70,9 +70,7 @@ impl AmqpTransport {
         let (publisher, lanes) = Publisher::new(options.publish_deadline, &link);
         for lane in lanes {
             let shutdown = lifecycle.shutdown.clone();
-            lifecycle
-                .lanes
-                .spawn(shutdown.run_until_cancelled_owned(lane.run()));
+            lifecycle.lanes.spawn(shutdown.run_until_cancelled_owned(lane.run()));
         }
         lifecycle.lanes.close();
 

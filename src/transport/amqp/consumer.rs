@@ -52,10 +52,7 @@ impl ConsumeDuty {
     ) -> (Self, Stop, Deliveries) {
         let prefetch = prefetch.max(1);
         let (sender, deliveries) = mpsc::channel(usize::from(prefetch));
-        let stop = Stop {
-            stop: CancellationToken::new(),
-            stopped: CancellationToken::new(),
-        };
+        let stop = Stop { stop: CancellationToken::new(), stopped: CancellationToken::new() };
         let duty = Self {
             queue,
             prefetch,
@@ -71,13 +68,8 @@ impl ConsumeDuty {
         let failed = |error: lapin::Error| describe(&error);
         let channel = link.connection().create_channel().await.map_err(failed)?;
         let each = BasicQosOptions { global: false };
-        channel
-            .basic_qos(self.prefetch, each)
-            .await
-            .map_err(failed)?;
-        declare(&channel, self.queue.clone())
-            .await
-            .map_err(|error| own_queue_refused(&error))?;
+        channel.basic_qos(self.prefetch, each).await.map_err(failed)?;
+        declare(&channel, self.queue.clone()).await.map_err(|error| own_queue_refused(&error))?;
         let consumer = channel
             .basic_consume(
                 self.queue.clone(),
@@ -106,10 +98,7 @@ impl ConsumeDuty {
                     return Some("the broker cancelled the consumer: own queue deleted?".into());
                 }
             };
-            let settle = AckOnce {
-                acker: delivery.acker,
-                link_ended: link.ended().clone(),
-            };
+            let settle = AckOnce { acker: delivery.acker, link_ended: link.ended().clone() };
             let delivery = Delivery::new(delivery.data, Box::new(settle));
             tokio::select! {
                 biased;
@@ -177,10 +166,7 @@ impl Settle for AckOnce {
             () = self.link_ended.cancelled() => return,
         };
         if let Err(error) = acked {
-            tracing::debug!(
-                reason = describe(&error),
-                "delivery not acked, it will come again"
-            );
+            tracing::debug!(reason = describe(&error), "delivery not acked, it will come again");
         }
     }
 }

@@ -33,10 +33,7 @@ impl Direction {
 /// Both directions down, nothing tried yet.
 pub(super) fn not_connected() -> watch::Sender<LinkHealth> {
     let down = LinkState::Down { reason: None };
-    watch::Sender::new(LinkHealth {
-        publisher: down.clone(),
-        consumer: down,
-    })
+    watch::Sender::new(LinkHealth { publisher: down.clone(), consumer: down })
 }
 
 /// Reports on one direction. Repeating a state tells nobody; closed stays closed.
@@ -58,15 +55,9 @@ impl Report {
     }
 
     pub(super) fn down(&self, reason: &str) {
-        let state = LinkState::Down {
-            reason: Some(reason.to_owned()),
-        };
+        let state = LinkState::Down { reason: Some(reason.to_owned()) };
         if self.set(state) {
-            tracing::warn!(
-                direction = self.direction.name(),
-                reason,
-                "broker link down"
-            );
+            tracing::warn!(direction = self.direction.name(), reason, "broker link down");
         }
     }
 

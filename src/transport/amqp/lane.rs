@@ -113,8 +113,7 @@ impl Lane {
 
     async fn live_link(&mut self) -> Option<Arc<Link>> {
         let alive = |link: &Option<Arc<Link>>| {
-            link.as_ref()
-                .is_some_and(|link| !link.ended().is_cancelled())
+            link.as_ref().is_some_and(|link| !link.ended().is_cancelled())
         };
         let current = self.current.wait_for(alive).await.ok()?;
         current.clone()
@@ -128,11 +127,7 @@ impl Lane {
 
     /// Publishes what is pending, or the first of it, and settles what the broker has decided.
     async fn publish_batch(&mut self, link: &Link, channel: &Channel) {
-        let size = if self.singly > 0 {
-            1
-        } else {
-            self.pending.len()
-        };
+        let size = if self.singly > 0 { 1 } else { self.pending.len() };
         let first_id = self.next_id;
         self.next_id += size as u64;
         let written = AtomicUsize::new(0);
@@ -202,9 +197,7 @@ impl Lane {
 
 async fn open_channel(link: &Link) -> lapin::Result<Channel> {
     let channel = link.connection().create_channel().await?;
-    channel
-        .confirm_select(ConfirmSelectOptions::default())
-        .await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)
 }
 
@@ -224,17 +217,11 @@ async fn publish_all(
     first_id: u64,
     written: &AtomicUsize,
 ) -> Vec<Outcome> {
-    let publishes = batch
-        .iter()
-        .zip(first_id..)
-        .map(|(request, id)| async move {
-            publish_one(channel, request, id, written)
-                .await
-                .unwrap_or_else(|error| Outcome {
-                    error: Some(error),
-                    ..Outcome::default()
-                })
-        });
+    let publishes = batch.iter().zip(first_id..).map(|(request, id)| async move {
+        publish_one(channel, request, id, written)
+            .await
+            .unwrap_or_else(|error| Outcome { error: Some(error), ..Outcome::default() })
+    });
     join_all(publishes).await
 }
 
@@ -244,20 +231,11 @@ async fn publish_one(
     id: u64,
     written: &AtomicUsize,
 ) -> lapin::Result<Outcome> {
-    let options = BasicPublishOptions {
-        mandatory: true,
-        immediate: false,
-    };
+    let options = BasicPublishOptions { mandatory: true, immediate: false };
     let default_exchange = ShortString::default();
     let queue = request.queue.clone();
     let confirm = channel
-        .basic_publish(
-            default_exchange,
-            queue,
-            options,
-            &request.body,
-            properties(id),
-        )
+        .basic_publish(default_exchange, queue, options, &request.body, properties(id))
         .await?;
     written.fetch_add(1, Ordering::Relaxed);
     let confirmation = confirm.await?;
@@ -271,11 +249,7 @@ async fn publish_one(
         let id = message.properties.message_id().as_ref()?;
         id.as_str().parse().ok()
     });
-    Ok(Outcome {
-        confirmed,
-        returned,
-        error: None,
-    })
+    Ok(Outcome { confirmed, returned, error: None })
 }
 
 fn properties(id: u64) -> BasicProperties {
@@ -308,20 +282,13 @@ mod tests {
     use super::*;
 
     fn outcome(confirmed: Option<bool>, returned: Option<u64>) -> Outcome {
-        Outcome {
-            confirmed,
-            returned,
-            error: None,
-        }
+        Outcome { confirmed, returned, error: None }
     }
 
     #[test]
     fn a_return_counts_for_the_id_it_names_and_not_for_the_confirm_it_came_with() {
-        let outcomes = [
-            outcome(Some(true), Some(12)),
-            outcome(Some(true), None),
-            outcome(Some(true), None),
-        ];
+        let outcomes =
+            [outcome(Some(true), Some(12)), outcome(Some(true), None), outcome(Some(true), None)];
         let fates = fates(10, &outcomes);
         assert!(matches!(fates[0], Some(Ok(()))));
         assert!(matches!(fates[1], Some(Ok(()))));

@@ -79,11 +79,7 @@ impl Link {
             cause: OnceLock::new(),
             blocked,
         });
-        let monitor = Monitor {
-            link: link.clone(),
-            events,
-            block,
-        };
+        let monitor = Monitor { link: link.clone(), events, block };
         Ok((link, monitor))
     }
 
@@ -111,9 +107,7 @@ impl Link {
 
     /// Says goodbye and ends the link, after `grace` without an answer.
     pub(super) async fn close(&self, grace: Duration) {
-        let goodbye = self
-            .connection
-            .close(REPLY_SUCCESS, ShortString::from("bye"));
+        let goodbye = self.connection.close(REPLY_SUCCESS, ShortString::from("bye"));
         // An error means that the connection is gone already.
         let _ = timeout(grace, silenced(goodbye)).await;
         self.end("closed");
@@ -199,10 +193,7 @@ fn uri(options: &BrokerOptions) -> Result<AMQPUri, String> {
     Ok(AMQPUri {
         scheme: AMQPScheme::AMQP,
         authority: AMQPAuthority {
-            userinfo: AMQPUserInfo {
-                username: options.user.clone(),
-                password: String::new(),
-            },
+            userinfo: AMQPUserInfo { username: options.user.clone(), password: String::new() },
             host: options.host.clone(),
             port: options.port,
         },
@@ -216,12 +207,10 @@ fn uri(options: &BrokerOptions) -> Result<AMQPUri, String> {
 }
 
 fn properties(options: &BrokerOptions, name: &str) -> ConnectionProperties {
-    ConnectionProperties::default()
-        .with_connection_name(name.into())
-        .with_auth_provider(Plain {
-            user: options.user.clone(),
-            password: options.password.clone(),
-        })
+    ConnectionProperties::default().with_connection_name(name.into()).with_auth_provider(Plain {
+        user: options.user.clone(),
+        password: options.password.clone(),
+    })
 }
 
 /// Gives the connected stream to the I/O thread, on which this closure runs. Without auto-recovery

@@ -49,10 +49,7 @@ impl Publisher {
         let requests: Requests = Arc::new(tokio::sync::Mutex::new(receiver));
         let lane = |_| Lane::new(requests.clone(), link.clone(), deadline);
         let lanes = (0..LANES).map(lane).collect();
-        let publisher = Self {
-            requests: Mutex::new(Some(sender)),
-            deadline,
-        };
+        let publisher = Self { requests: Mutex::new(Some(sender)), deadline };
         (publisher, lanes)
     }
 

@@ -34,17 +34,9 @@ impl Watched {
         let socket = stream.try_clone()?;
         let last_read = Arc::new(LastRead::default());
         let dropped = CancellationToken::new();
-        let line = Line {
-            socket,
-            last_read: last_read.clone(),
-            dropped: dropped.clone(),
-        };
+        let line = Line { socket, last_read: last_read.clone(), dropped: dropped.clone() };
         let stream = TcpStream::from_std(stream)?;
-        let watched = Self {
-            stream,
-            last_read,
-            _dropped: dropped.drop_guard(),
-        };
+        let watched = Self { stream, last_read, _dropped: dropped.drop_guard() };
         Ok((watched, line))
     }
 }
@@ -124,10 +116,7 @@ struct LastRead {
 
 impl Default for LastRead {
     fn default() -> Self {
-        Self {
-            connected: Instant::now(),
-            millis: AtomicU64::new(0),
-        }
+        Self { connected: Instant::now(), millis: AtomicU64::new(0) }
     }
 }
 

@@ -62,13 +62,7 @@ impl Scene {
         let queues = vhost.queues().await.unwrap();
         let (transport, deliveries) = start(options(&broker, &vhost, broker.address()));
         health(&transport, both_up).await;
-        Self {
-            broker,
-            vhost,
-            queues,
-            transport,
-            deliveries,
-        }
+        Self { broker, vhost, queues, transport, deliveries }
     }
 }
 

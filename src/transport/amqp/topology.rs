@@ -65,19 +65,11 @@ impl Topology {
 
     async fn declare_in_turn(&self, queue: ShortString) -> Result<QueueDepth, DeclareError> {
         let unavailable = |_| DeclareError::Unavailable;
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|_| DeclareError::Closed)?;
+        let _permit = self.permits.acquire().await.map_err(|_| DeclareError::Closed)?;
         let link = self.live_link().await?;
         let channel = match self.take_idle(&link) {
             Some(channel) => channel,
-            None => link
-                .connection()
-                .create_channel()
-                .await
-                .map_err(unavailable)?,
+            None => link.connection().create_channel().await.map_err(unavailable)?,
         };
         // When this is dropped at the deadline the channel goes with it: an answer that comes late
         // must not meet the next declaration.
@@ -85,22 +77,16 @@ impl Topology {
         let declared = declared.map_err(|error| classify(&error))?;
         let link = Arc::downgrade(&link);
         self.idle().push(Idle { link, channel });
-        Ok(QueueDepth {
-            ready: declared.message_count(),
-            consumers: declared.consumer_count(),
-        })
+        Ok(QueueDepth { ready: declared.message_count(), consumers: declared.consumer_count() })
     }
 
     async fn live_link(&self) -> Result<Arc<Link>, DeclareError> {
         let alive = |link: &Option<Arc<Link>>| {
-            link.as_ref()
-                .is_some_and(|link| !link.ended().is_cancelled())
+            link.as_ref().is_some_and(|link| !link.ended().is_cancelled())
         };
         let mut current = self.current.clone();
         let link = current.wait_for(alive).await;
-        link.ok()
-            .and_then(|link| link.clone())
-            .ok_or(DeclareError::Closed)
+        link.ok().and_then(|link| link.clone()).ok_or(DeclareError::Closed)
     }
 
     /// A channel of this link; those of former links are dropped.
@@ -118,13 +104,8 @@ impl Topology {
 /// Declares a queue exactly as the wire contract says. One that exists with other properties is
 /// refused by the broker, and that closes the channel.
 pub(super) async fn declare(channel: &Channel, queue: ShortString) -> lapin::Result<Queue> {
-    let options = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    channel
-        .queue_declare(queue, options, FieldTable::default())
-        .await
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(queue, options, FieldTable::default()).await
 }
 
 /// Sorts the error of a declaration.

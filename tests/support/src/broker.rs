@@ -34,16 +34,10 @@ impl Broker {
     /// When RabbitMQ is not installed or does not start, or the variable is not understood.
     pub async fn start() -> Result<Self> {
         if let Ok(text) = std::env::var(SHARED_BROKER) {
-            return Ok(Self {
-                endpoint: Endpoint::from_variable(&text)?,
-                _node: None,
-            });
+            return Ok(Self { endpoint: Endpoint::from_variable(&text)?, _node: None });
         }
         let node = Node::start("").await?;
-        Ok(Self {
-            endpoint: node.endpoint().clone(),
-            _node: Some(node),
-        })
+        Ok(Self { endpoint: node.endpoint().clone(), _node: Some(node) })
     }
 
     /// Starts a node that no other test uses, which may therefore be killed.
@@ -62,10 +56,7 @@ impl Broker {
     /// When RabbitMQ is not installed, refuses the configuration, or does not start.
     pub async fn start_private_with(configuration: &str) -> Result<PrivateBroker> {
         let node = Node::start(configuration).await?;
-        let broker = Self {
-            endpoint: node.endpoint().clone(),
-            _node: None,
-        };
+        let broker = Self { endpoint: node.endpoint().clone(), _node: None };
         Ok(PrivateBroker { broker, node })
     }
 
@@ -87,8 +78,7 @@ impl Broker {
     ///
     /// When the node does not answer.
     pub async fn vhost(&self) -> Result<Vhost> {
-        self.vhost_named(&format!("test-{}", crate::ports::token()))
-            .await
+        self.vhost_named(&format!("test-{}", crate::ports::token())).await
     }
 
     /// Creates a virtual host with this name, made of letters, digits and hyphens.
@@ -177,8 +167,7 @@ impl PrivateBroker {
     pub async fn set_memory_alarm(&self, on: bool) -> Result<()> {
         // A watermark of zero is always exceeded.
         let watermark = if on { "0" } else { "0.4" };
-        self.rabbitmqctl(&["set_vm_memory_high_watermark", watermark])
-            .await?;
+        self.rabbitmqctl(&["set_vm_memory_high_watermark", watermark]).await?;
         // Answers from the process that tells the connections, so it is behind the change.
         let alarms = self.eval("rabbit_alarm:get_alarms().").await?;
         match alarms.contains("memory") == on {
@@ -193,9 +182,7 @@ impl PrivateBroker {
     ///
     /// When the node is away or the expression fails.
     pub async fn eval(&self, expression: &str) -> Result<String> {
-        self.rabbitmqctl(&["eval", expression])
-            .await
-            .context(expression)
+        self.rabbitmqctl(&["eval", expression]).await.context(expression)
     }
 
     /// Has the node close every connection that is open.

@@ -36,9 +36,7 @@ pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
         }
     }
     let ports: Vec<u16> = held.iter().map(|(port, _)| *port).collect();
-    ports
-        .try_into()
-        .map_err(|_| Error::new(format!("no {N} free ports in {RANGE:?}")))
+    ports.try_into().map_err(|_| Error::new(format!("no {N} free ports in {RANGE:?}")))
 }
 
 /// A random name of 16 hex digits for a node, vhost, directory or throwaway password.

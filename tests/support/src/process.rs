@@ -37,11 +37,7 @@ impl Process {
         let child = spawn(command).await.context(format_args!(
             "cannot start {name} through setpriv (Debian package util-linux)"
         ))?;
-        Ok(Self {
-            pid: child.id(),
-            child: Some(child),
-            output: program.output.clone(),
-        })
+        Ok(Self { pid: child.id(), child: Some(child), output: program.output.clone() })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -54,20 +50,14 @@ impl Process {
             return Ok(());
         };
         let waiting = tokio::task::spawn_blocking(move || child.kill().and_then(|()| child.wait()));
-        waiting
-            .await
-            .context("cannot wait")?
-            .context("cannot kill")?;
+        waiting.await.context("cannot wait")?.context("cannot kill")?;
         Ok(())
     }
 
     /// Ends it with SIGTERM and waits until it has shut down.
     pub(crate) async fn terminate(mut self, deadline: Duration) -> Result<()> {
         self.signal("TERM").await?;
-        let gone = poll(deadline, || {
-            std::future::ready(self.has_exited().then_some(()))
-        })
-        .await;
+        let gone = poll(deadline, || std::future::ready(self.has_exited().then_some(()))).await;
         gone.ok_or_else(|| Error::new(format!("no end {deadline:?} after SIGTERM")))
     }
 
@@ -96,13 +86,7 @@ impl Process {
         let ready = poll(within, || {
             let exited = self.has_exited();
             let probing = probe();
-            async move {
-                if exited {
-                    Some(false)
-                } else {
-                    probing.await.then_some(true)
-                }
-            }
+            async move { if exited { Some(false) } else { probing.await.then_some(true) } }
         });
         match ready.await {
             Some(true) => Ok(()),
@@ -128,10 +112,7 @@ impl Process {
     /// The shell's own `kill` is there on every machine; a program of that name may not be.
     async fn signal(&self, signal: &str) -> Result<()> {
         let script = format!("kill -{signal} {}", self.pid);
-        let status = tokio::process::Command::new("/bin/sh")
-            .args(["-c", &script])
-            .status()
-            .await;
+        let status = tokio::process::Command::new("/bin/sh").args(["-c", &script]).status().await;
         match status.context("cannot run the shell")?.success() {
             true => Ok(()),
             false => Err(Error::new(format!("SIG{signal} was refused"))),
@@ -146,9 +127,7 @@ impl Process {
             let state = state_of(&status);
             std::future::ready(state.is_some_and(|state| wanted(&state)).then_some(()))
         });
-        reached
-            .await
-            .ok_or_else(|| Error::new("the process did not stop or go on"))
+        reached.await.ok_or_else(|| Error::new("the process did not stop or go on"))
     }
 }
 
@@ -165,18 +144,10 @@ impl Drop for Process {
 /// Finds `name` in `directories` and then in `PATH`.
 pub(crate) fn find(name: &str, directories: &[&str], package: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let searched = directories
-        .iter()
-        .map(PathBuf::from)
-        .chain(std::env::split_paths(&path));
-    searched
-        .map(|directory| directory.join(name))
-        .find(|file| file.is_file())
-        .ok_or_else(|| {
-            Error::new(format!(
-                "{name} is not installed; on Debian: apt-get install {package}"
-            ))
-        })
+    let searched = directories.iter().map(PathBuf::from).chain(std::env::split_paths(&path));
+    searched.map(|directory| directory.join(name)).find(|file| file.is_file()).ok_or_else(|| {
+        Error::new(format!("{name} is not installed; on Debian: apt-get install {package}"))
+    })
 }
 
 /// The state letter of a process, such as `S` or `T`.
@@ -190,10 +161,7 @@ fn state_of(status: &Path) -> Option<String> {
 /// after it was started, so the shell then looks whether its parent had died before that. Both
 /// replace themselves, which keeps the process id.
 fn tied_to_this_process(program: &Program) -> io::Result<Command> {
-    let output = File::options()
-        .create(true)
-        .append(true)
-        .open(&program.output)?;
+    let output = File::options().create(true).append(true).open(&program.output)?;
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "--", "/bin/sh", "-c"])
@@ -204,12 +172,7 @@ fn tied_to_this_process(program: &Program) -> io::Result<Command> {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("LANG", "C.UTF-8")
-        .envs(
-            program
-                .environment
-                .iter()
-                .map(|(name, value)| (name, value)),
-        )
+        .envs(program.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&program.directory)
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
@@ -228,28 +191,23 @@ struct Spawn {
 /// would take the servers with it. This thread lives as long as the process.
 static SPAWNER: LazyLock<io::Result<SyncSender<Spawn>>> = LazyLock::new(|| {
     let (sender, requests) = sync_channel::<Spawn>(16);
-    std::thread::Builder::new()
-        .name("spawner".into())
-        .spawn(move || {
-            for Spawn { mut command, reply } in requests {
-                if let Err(Ok(mut abandoned)) = reply.send(command.spawn()) {
-                    // The test gave up meanwhile, so nobody owns this child.
-                    let _ = abandoned.kill();
-                    let _ = abandoned.wait();
-                }
+    std::thread::Builder::new().name("spawner".into()).spawn(move || {
+        for Spawn { mut command, reply } in requests {
+            if let Err(Ok(mut abandoned)) = reply.send(command.spawn()) {
+                // The test gave up meanwhile, so nobody owns this child.
+                let _ = abandoned.kill();
+                let _ = abandoned.wait();
             }
-        })?;
+        }
+    })?;
     Ok(sender)
 });
 
 async fn spawn(command: Command) -> io::Result<Child> {
-    let spawner = SPAWNER
-        .as_ref()
-        .map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+    let spawner =
+        SPAWNER.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
     let (reply, answer) = oneshot::channel();
-    spawner
-        .send(Spawn { command, reply })
-        .map_err(io::Error::other)?;
+    spawner.send(Spawn { command, reply }).map_err(io::Error::other)?;
     answer.await.map_err(io::Error::other)?
 }
 
@@ -272,14 +230,9 @@ mod tests {
     fn a_child_survives_the_runtime_that_started_it_and_dies_with_its_owner() {
         let scratch = Scratch::new().unwrap();
         let program = shell(&scratch, "exec sleep 600");
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let started = runtime.block_on(async {
-            tokio::spawn(async move { Process::start(&program).await.unwrap() })
-                .await
-                .unwrap()
+            tokio::spawn(async move { Process::start(&program).await.unwrap() }).await.unwrap()
         });
         drop(runtime);
         let status = PathBuf::from(format!("/proc/{}/status", started.pid()));
@@ -291,21 +244,15 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_ends_early_fails_with_its_output() {
         let scratch = Scratch::new().unwrap();
-        let mut process = Process::start(&shell(&scratch, "echo why; exit 3"))
-            .await
-            .unwrap();
-        let waited = process
-            .wait_until_ready(Duration::from_secs(10), || async { false })
-            .await;
+        let mut process = Process::start(&shell(&scratch, "echo why; exit 3")).await.unwrap();
+        let waited = process.wait_until_ready(Duration::from_secs(10), || async { false }).await;
         assert!(waited.unwrap_err().to_string().contains("why"));
     }
 
     #[tokio::test]
     async fn a_paused_child_does_nothing_until_it_is_resumed() {
         let scratch = Scratch::new().unwrap();
-        let process = Process::start(&shell(&scratch, "while :; do :; done"))
-            .await
-            .unwrap();
+        let process = Process::start(&shell(&scratch, "while :; do :; done")).await.unwrap();
         let status = PathBuf::from(format!("/proc/{}/status", process.pid()));
         process.pause().await.unwrap();
         assert_eq!(state_of(&status).as_deref(), Some("T"));

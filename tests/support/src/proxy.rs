@@ -60,24 +60,11 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("the proxy cannot listen")?;
         let address = listener.local_addr().context("the proxy has no address")?;
-        let control = watch::Sender::new(Control {
-            mode: Mode::Pass,
-            generation: 0,
-        });
+        let control = watch::Sender::new(Control { mode: Mode::Pass, generation: 0 });
         let accepted = Arc::new(AtomicUsize::new(0));
-        let accepting = accept(
-            listener,
-            upstream,
-            control.subscribe(),
-            Arc::clone(&accepted),
-        );
+        let accepting = accept(listener, upstream, control.subscribe(), Arc::clone(&accepted));
         let task = tokio::spawn(accepting).abort_handle();
-        Ok(Self {
-            address,
-            control,
-            accepted,
-            task,
-        })
+        Ok(Self { address, control, accepted, task })
     }
 
     /// Where clients connect.
@@ -143,12 +130,8 @@ async fn serve(
 ) -> io::Result<()> {
     client.set_nodelay(true)?;
     let mut resets = control.clone();
-    let mut reset = pin!(async {
-        resets
-            .wait_for(|control| control.generation != born)
-            .await
-            .map(drop)
-    });
+    let mut reset =
+        pin!(async { resets.wait_for(|control| control.generation != born).await.map(drop) });
     let server = tokio::select! {
         _ = &mut reset => None,
         () = permission(&mut control, Direction::ToServer) => TcpStream::connect(upstream).await.ok(),

@@ -53,13 +53,7 @@ impl Redis {
         for _ in 0..3 {
             let [port, bus_port] = free_ports()?;
             let scratch = Scratch::new()?;
-            let redis = Self {
-                process: Mutex::new(None),
-                options,
-                port,
-                bus_port,
-                scratch,
-            };
+            let redis = Self { process: Mutex::new(None), options, port, bus_port, scratch };
             match redis.launch().await {
                 Ok(()) => {
                     if options.cluster {
@@ -107,9 +101,8 @@ impl Redis {
             command.query_async(&mut connection).await
         };
         let name = words.first().copied().unwrap_or_default();
-        let answer: redis::RedisResult<T> = tokio::time::timeout(COMMAND, running)
-            .await
-            .context(format_args!("Redis {name}"))?;
+        let answer: redis::RedisResult<T> =
+            tokio::time::timeout(COMMAND, running).await.context(format_args!("Redis {name}"))?;
         answer.context(format_args!("Redis {name}"))
     }
 
@@ -143,8 +136,7 @@ impl Redis {
     ///
     /// When the server is away.
     pub async fn set_out_of_memory(&self, on: bool) -> Result<()> {
-        self.command(&["CONFIG", "SET", "maxmemory", if on { "1" } else { "0" }])
-            .await
+        self.command(&["CONFIG", "SET", "maxmemory", if on { "1" } else { "0" }]).await
     }
 
     /// Ends the server with SIGKILL.
@@ -154,10 +146,7 @@ impl Redis {
     /// When it is not running.
     pub async fn kill(&self) -> Result<()> {
         let process = self.process.lock().await.take();
-        process
-            .ok_or_else(|| Error::new("Redis is not running"))?
-            .kill()
-            .await
+        process.ok_or_else(|| Error::new("Redis is not running"))?.kill().await
     }
 
     /// Starts it again on the same port after [`kill`](Self::kill); empty unless it is persistent.
@@ -169,14 +158,8 @@ impl Redis {
         self.launch().await?;
         // A persistent node knows its slots; another one has to take them again.
         match self.options {
-            RedisOptions {
-                cluster: true,
-                persistent: false,
-            } => self.form_cluster().await,
-            RedisOptions {
-                cluster: true,
-                persistent: true,
-            } => self.wait_for_cluster().await,
+            RedisOptions { cluster: true, persistent: false } => self.form_cluster().await,
+            RedisOptions { cluster: true, persistent: true } => self.wait_for_cluster().await,
             _ => Ok(()),
         }
     }
@@ -188,11 +171,7 @@ impl Redis {
     /// When it is not running.
     pub async fn pause(&self) -> Result<()> {
         let process = self.process.lock().await;
-        process
-            .as_ref()
-            .ok_or_else(|| Error::new("Redis is not running"))?
-            .pause()
-            .await
+        process.as_ref().ok_or_else(|| Error::new("Redis is not running"))?.pause().await
     }
 
     /// Lets it go on after [`pause`](Self::pause).
@@ -202,11 +181,7 @@ impl Redis {
     /// When it is not running.
     pub async fn resume(&self) -> Result<()> {
         let process = self.process.lock().await;
-        process
-            .as_ref()
-            .ok_or_else(|| Error::new("Redis is not running"))?
-            .resume()
-            .await
+        process.as_ref().ok_or_else(|| Error::new("Redis is not running"))?.resume().await
     }
 
     async fn launch(&self) -> Result<()> {
@@ -243,19 +218,11 @@ impl Redis {
             set("cluster-port", self.bus_port.to_string());
             set("cluster-announce-ip", Ipv4Addr::LOCALHOST.to_string());
             // A node that is killed without persistence must come back with nothing.
-            let nodes = if self.options.persistent {
-                "nodes.conf"
-            } else {
-                &crate::ports::token()
-            };
+            let nodes = if self.options.persistent { "nodes.conf" } else { &crate::ports::token() };
             set("cluster-config-file", nodes.to_owned());
         }
         Ok(Program {
-            path: find(
-                "redis-server",
-                &["/usr/bin", "/usr/local/bin"],
-                "redis-server",
-            )?,
+            path: find("redis-server", &["/usr/bin", "/usr/local/bin"], "redis-server")?,
             arguments,
             environment: Vec::new(),
             directory: self.scratch.path().to_owned(),
@@ -264,9 +231,7 @@ impl Redis {
     }
 
     async fn form_cluster(&self) -> Result<()> {
-        let () = self
-            .command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
-            .await?;
+        let () = self.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await?;
         self.wait_for_cluster().await
     }
 
@@ -275,9 +240,7 @@ impl Redis {
             let info: String = self.command(&["CLUSTER", "INFO"]).await.ok()?;
             info.contains("cluster_state:ok").then_some(())
         });
-        formed
-            .await
-            .ok_or_else(|| Error::new("the Redis cluster did not form"))
+        formed.await.ok_or_else(|| Error::new("the Redis cluster did not form"))
     }
 }
 
@@ -305,10 +268,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_persistent_server_comes_back_with_its_data() {
-        let redis = Redis::start_with(RedisOptions {
-            persistent: true,
-            ..Default::default()
-        });
+        let redis = Redis::start_with(RedisOptions { persistent: true, ..Default::default() });
         let redis = redis.await.unwrap();
         set(&redis).await.unwrap();
         redis.kill().await.unwrap();
@@ -318,10 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cluster_of_one_serves_every_key_also_after_a_restart() {
-        let redis = Redis::start_with(RedisOptions {
-            cluster: true,
-            ..Default::default()
-        });
+        let redis = Redis::start_with(RedisOptions { cluster: true, ..Default::default() });
         let redis = redis.await.unwrap();
         set(&redis).await.unwrap();
         redis.kill().await.unwrap();
@@ -335,23 +292,11 @@ mod tests {
         let redis = Redis::start().await.unwrap();
         set(&redis).await.unwrap();
         redis.set_read_only(true).await.unwrap();
-        assert!(
-            set(&redis)
-                .await
-                .unwrap_err()
-                .to_string()
-                .contains("read only replica")
-        );
+        assert!(set(&redis).await.unwrap_err().to_string().contains("read only replica"));
         assert_eq!(get(&redis).await.as_deref(), Some("value"));
         redis.set_read_only(false).await.unwrap();
         redis.set_out_of_memory(true).await.unwrap();
-        assert!(
-            set(&redis)
-                .await
-                .unwrap_err()
-                .to_string()
-                .contains("used memory")
-        );
+        assert!(set(&redis).await.unwrap_err().to_string().contains("used memory"));
         assert_eq!(get(&redis).await.as_deref(), Some("value"));
         redis.set_out_of_memory(false).await.unwrap();
         set(&redis).await.unwrap();

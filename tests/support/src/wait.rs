@@ -68,10 +68,6 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "src/wait.rs")]
     async fn a_check_that_hangs_panics_at_the_deadline_and_names_the_caller() {
-        eventually(
-            Duration::from_millis(20),
-            std::future::pending::<Option<()>>,
-        )
-        .await;
+        eventually(Duration::from_millis(20), std::future::pending::<Option<()>>).await;
     }
 }

@@ -19,10 +19,7 @@ async fn publish_numbers(
     let (mut confirmed, mut failed) = (Vec::new(), 0);
     while !stop.is_cancelled() {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        match transport
-            .publish(&peer("a"), number.to_string().into_bytes())
-            .await
-        {
+        match transport.publish(&peer("a"), number.to_string().into_bytes()).await {
             Ok(()) => confirmed.push(number),
             Err(PublishError::Unavailable) => failed += 1,
             Err(other) => panic!("{number}: {other}"),
@@ -43,11 +40,7 @@ async fn a_broker_killed_while_publishing_loses_nothing_that_was_confirmed() {
     let stop = tokio_util::sync::CancellationToken::new();
     let mut publishers = JoinSet::new();
     for _ in 0..64 {
-        publishers.spawn(publish_numbers(
-            transport.clone(),
-            next.clone(),
-            stop.clone(),
-        ));
+        publishers.spawn(publish_numbers(transport.clone(), next.clone(), stop.clone()));
     }
     let reached = |number: u32| {
         let next = next.clone();
@@ -68,22 +61,14 @@ async fn a_broker_killed_while_publishing_loses_nothing_that_was_confirmed() {
     let queues = vhost.queues().await.unwrap();
     let mut stored = HashSet::new();
     while let Some(message) = queues.get("hmac-a.queue").await.unwrap() {
-        stored.insert(
-            String::from_utf8(message.body)
-                .unwrap()
-                .parse::<u32>()
-                .unwrap(),
-        );
+        stored.insert(String::from_utf8(message.body).unwrap().parse::<u32>().unwrap());
     }
     let (confirmed, failed): (Vec<_>, Vec<_>) = results.into_iter().unzip();
     let confirmed: Vec<u32> = confirmed.into_iter().flatten().collect();
     assert!(confirmed.len() >= 3_000);
     // What was in hand when the broker died went out after the restart.
     assert_eq!(failed.iter().sum::<u32>(), 0);
-    let lost: Vec<_> = confirmed
-        .iter()
-        .filter(|number| !stored.contains(number))
-        .collect();
+    let lost: Vec<_> = confirmed.iter().filter(|number| !stored.contains(number)).collect();
     assert!(lost.is_empty(), "{lost:?}");
 }
 
@@ -104,19 +89,13 @@ async fn a_memory_alarm_ends_publishes_at_their_deadline_and_leaves_consuming_al
 
     for _ in 0..3 {
         let before = Instant::now();
-        let error = transport
-            .publish(&peer("own"), b"{}".to_vec())
-            .await
-            .unwrap_err();
+        let error = transport.publish(&peer("own"), b"{}".to_vec()).await.unwrap_err();
         assert!(matches!(error, PublishError::Unavailable), "{error}");
         let took = before.elapsed();
         assert!(took < Duration::from_millis(1200), "{took:?}");
     }
     let blocked = health(&transport, |health| !health.publisher.is_up()).await;
-    assert!(
-        reason(&blocked.publisher).unwrap().contains("memory"),
-        "{blocked:?}"
-    );
+    assert!(reason(&blocked.publisher).unwrap().contains("memory"), "{blocked:?}");
     assert!(blocked.consumer.is_up());
     for _ in 0..2 {
         receive(&mut deliveries).await.ack().await;
@@ -126,10 +105,7 @@ async fn a_memory_alarm_ends_publishes_at_their_deadline_and_leaves_consuming_al
     health(&transport, both_up).await;
     // The first publish that met the alarm had reached the broker; the others were never sent.
     assert_eq!(receive(&mut deliveries).await.body, b"{}");
-    transport
-        .publish(&peer("own"), b"after".to_vec())
-        .await
-        .unwrap();
+    transport.publish(&peer("own"), b"after".to_vec()).await.unwrap();
     assert_eq!(receive(&mut deliveries).await.body, b"after");
 }
 
@@ -154,17 +130,11 @@ async fn a_black_hole_is_noticed_within_two_heartbeats_and_left_behind() {
     let down = health(&transport, |h| !h.publisher.is_up() && !h.consumer.is_up()).await;
     let took = before.elapsed();
     assert!(took < Duration::from_millis(2_300), "{took:?}");
-    assert!(
-        reason(&down.publisher).unwrap().contains("silent"),
-        "{down:?}"
-    );
+    assert!(reason(&down.publisher).unwrap().contains("silent"), "{down:?}");
 
     let transport_two = transport.clone();
-    let in_hand = tokio::spawn(async move {
-        transport_two
-            .publish(&peer("own"), b"in hand".to_vec())
-            .await
-    });
+    let in_hand =
+        tokio::spawn(async move { transport_two.publish(&peer("own"), b"in hand".to_vec()).await });
     proxy.set_mode(Mode::Pass);
     health(&transport, both_up).await;
     bounded(in_hand).await.unwrap().unwrap();
@@ -177,25 +147,13 @@ async fn connections_closed_by_the_broker_are_replaced_and_the_cause_is_told() {
     let mut seen = scene.transport.health();
     seen.mark_unchanged();
     let watching = tokio::spawn(async move {
-        seen.wait_for(|health| reason(&health.publisher).is_some())
-            .await
-            .unwrap()
-            .clone()
+        seen.wait_for(|health| reason(&health.publisher).is_some()).await.unwrap().clone()
     });
     scene.vhost.close_connections().await.unwrap();
     let down = bounded(watching).await.unwrap();
-    assert!(
-        reason(&down.publisher)
-            .unwrap()
-            .contains("closed by a test"),
-        "{down:?}"
-    );
+    assert!(reason(&down.publisher).unwrap().contains("closed by a test"), "{down:?}");
     health(&scene.transport, both_up).await;
-    scene
-        .transport
-        .publish(&peer("own"), b"{}".to_vec())
-        .await
-        .unwrap();
+    scene.transport.publish(&peer("own"), b"{}".to_vec()).await.unwrap();
 }
 
 #[tokio::test]
@@ -207,18 +165,12 @@ async fn a_broker_that_comes_later_is_found() {
     let (transport, _deliveries) = start(options(&broker, &vhost, proxy.address()));
     let early = transport.clone();
     let waiting = tokio::spawn(async move { early.publish(&peer("own"), b"{}".to_vec()).await });
-    health(&transport, |h| {
-        reason(&h.publisher).is_some() && reason(&h.consumer).is_some()
-    })
-    .await;
+    health(&transport, |h| reason(&h.publisher).is_some() && reason(&h.consumer).is_some()).await;
     proxy.set_mode(Mode::Pass);
     health(&transport, both_up).await;
     // Its queue may not have been declared yet when the link came up; that is not the point here.
     let early = bounded(waiting).await.unwrap();
-    assert!(
-        matches!(early, Ok(()) | Err(PublishError::Unroutable)),
-        "{early:?}"
-    );
+    assert!(matches!(early, Ok(()) | Err(PublishError::Unroutable)), "{early:?}");
 }
 
 #[tokio::test]
@@ -236,10 +188,7 @@ async fn attempts_to_connect_to_a_silent_peer_leave_no_threads_behind() {
     // Two attempts run, and those before may be about to end.
     eventually(BOUND, || async { (io_threads() <= 2).then_some(()) }).await;
     let down = health(&transport, |health| reason(&health.publisher).is_some()).await;
-    assert!(
-        reason(&down.publisher).unwrap().contains("50ms"),
-        "{down:?}"
-    );
+    assert!(reason(&down.publisher).unwrap().contains("50ms"), "{down:?}");
     transport.close(BOUND).await;
     eventually(BOUND, || async { (io_threads() == 0).then_some(()) }).await;
 }
@@ -252,8 +201,5 @@ async fn a_refused_connection_is_reported_with_its_address() {
     let (transport, _deliveries) = start(options);
     let down = health(&transport, |health| reason(&health.publisher).is_some()).await;
     let text = reason(&down.publisher).unwrap();
-    assert!(
-        text.contains(&address.to_string()) && text.contains("refused"),
-        "{text}"
-    );
+    assert!(text.contains(&address.to_string()) && text.contains("refused"), "{text}");
 }

@@ -19,9 +19,8 @@ async fn close_flushes_what_was_accepted_and_refuses_what_comes_after() {
     let mut publishes = Vec::new();
     for _ in 0..500 {
         let transport = scene.transport.clone();
-        publishes.push(Box::pin(async move {
-            transport.publish(&peer("a"), b"{}".to_vec()).await
-        }));
+        publishes
+            .push(Box::pin(async move { transport.publish(&peer("a"), b"{}".to_vec()).await }));
     }
     // Polled once: accepted, and not confirmed yet.
     for publish in &mut publishes {
@@ -83,23 +82,13 @@ async fn close_returns_soon_after_its_deadline_when_the_broker_is_silent() {
 #[tokio::test]
 async fn a_transport_that_is_dropped_without_close_ends_its_connections() {
     let scene = Scene::new().await;
-    let Scene {
-        broker,
-        vhost,
-        queues,
-        transport,
-        mut deliveries,
-    } = scene;
-    eventually(BOUND, || async {
-        (queues.consumers(OWN).await.unwrap() == Some(1)).then_some(())
-    })
-    .await;
+    let Scene { broker, vhost, queues, transport, mut deliveries } = scene;
+    eventually(BOUND, || async { (queues.consumers(OWN).await.unwrap() == Some(1)).then_some(()) })
+        .await;
     drop(transport);
     assert!(bounded(deliveries.recv()).await.is_none());
-    eventually(BOUND, || async {
-        (queues.consumers(OWN).await.unwrap() == Some(0)).then_some(())
-    })
-    .await;
+    eventually(BOUND, || async { (queues.consumers(OWN).await.unwrap() == Some(0)).then_some(()) })
+        .await;
     drop(queues);
     no_io_threads().await;
     drop((vhost, broker));

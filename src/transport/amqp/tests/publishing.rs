@@ -12,20 +12,13 @@ async fn a_message_arrives_with_the_properties_of_the_contract_once_it_is_confir
     let depth = scene.transport.declare(&peer("a")).await.unwrap();
     assert_eq!((depth.ready, depth.consumers), (0, 0));
     let body = br#"{"x":1}"#.to_vec();
-    scene
-        .transport
-        .publish(&peer("a"), body.clone())
-        .await
-        .unwrap();
+    scene.transport.publish(&peer("a"), body.clone()).await.unwrap();
     // Confirmed means that it is there now, not some time later.
     let message = scene.queues.get("hmac-a.queue").await.unwrap().unwrap();
     assert_eq!(message.body, body);
     let properties = message.properties;
     assert_eq!(properties.delivery_mode(), &Some(2));
-    assert_eq!(
-        properties.content_type().as_ref().unwrap().as_str(),
-        "application/json"
-    );
+    assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "application/json");
     assert_eq!(properties.headers(), &Some(FieldTable::default()));
 }
 
@@ -33,11 +26,7 @@ async fn a_message_arrives_with_the_properties_of_the_contract_once_it_is_confir
 async fn a_body_longer_than_a_frame_arrives_whole() {
     let mut scene = Scene::new().await;
     let body: Vec<u8> = (0..300_000).map(|n: u32| n.to_le_bytes()[0]).collect();
-    scene
-        .transport
-        .publish(&peer("own"), body.clone())
-        .await
-        .unwrap();
+    scene.transport.publish(&peer("own"), body.clone()).await.unwrap();
     assert_eq!(receive(&mut scene.deliveries).await.body, body);
 }
 
@@ -47,11 +36,7 @@ async fn exactly_the_unroutable_of_a_thousand_pipelined_publishes_are_flagged() 
     scene.transport.declare(&peer("a")).await.unwrap();
     let unroutable: BTreeSet<usize> = (0..10).map(|n| n * 97 + 5).collect();
     let publishes = (0..1000).map(|n| {
-        let to = if unroutable.contains(&n) {
-            peer("nobody")
-        } else {
-            peer("a")
-        };
+        let to = if unroutable.contains(&n) { peer("nobody") } else { peer("a") };
         let transport = scene.transport.clone();
         tokio::spawn(async move { transport.publish(&to, n.to_string().into_bytes()).await })
     });
@@ -74,11 +59,7 @@ async fn a_message_that_the_broker_nacks_is_refused_and_the_next_one_goes_throug
     scene.vhost.set_policy("hmac-full", limit).await.unwrap();
     scene.transport.declare(&peer("full")).await.unwrap();
     scene.transport.declare(&peer("a")).await.unwrap();
-    scene
-        .transport
-        .publish(&peer("full"), b"1".to_vec())
-        .await
-        .unwrap();
+    scene.transport.publish(&peer("full"), b"1".to_vec()).await.unwrap();
     let (full, other) = (peer("full"), peer("a"));
     let (full, other) = tokio::join!(
         scene.transport.publish(&full, b"2".to_vec()),
@@ -91,9 +72,7 @@ async fn a_message_that_the_broker_nacks_is_refused_and_the_next_one_goes_throug
 #[tokio::test]
 async fn a_message_for_which_the_broker_closes_the_channel_is_refused_and_the_rest_of_its_batch_is_not()
  {
-    let broker = Broker::start_private_with("max_message_size = 1000\n")
-        .await
-        .unwrap();
+    let broker = Broker::start_private_with("max_message_size = 1000\n").await.unwrap();
     let vhost = broker.vhost().await.unwrap();
     let (transport, _deliveries) = start(options(&broker, &vhost, broker.address()));
     transport.declare(&peer("a")).await.unwrap();
@@ -117,11 +96,7 @@ async fn foreign_arguments_fail_that_declaration_alone_and_with_the_reason() {
     let scene = Scene::new().await;
     let mut arguments = FieldTable::default();
     arguments.insert("x-message-ttl".into(), AMQPValue::LongInt(60_000));
-    scene
-        .queues
-        .declare_with("hmac-foreign.queue", arguments)
-        .await
-        .unwrap();
+    scene.queues.declare_with("hmac-foreign.queue", arguments).await.unwrap();
     // Twice as many as there are channels, so that each channel meets the refusal.
     let (foreign, own) = (peer("foreign"), peer("fine"));
     let declares = (0..8).map(|n| {
@@ -147,15 +122,7 @@ async fn a_declaration_without_permission_is_refused_with_the_reason() {
     let vhost = broker.vhost().await.unwrap();
     for arguments in [
         &["add_user", "weak", "weak-password"][..],
-        &[
-            "set_permissions",
-            "-p",
-            vhost.name(),
-            "weak",
-            "^hmac-own",
-            ".*",
-            ".*",
-        ],
+        &["set_permissions", "-p", vhost.name(), "weak", "^hmac-own", ".*", ".*"],
     ] {
         broker.rabbitmqctl(arguments).await.unwrap();
     }
@@ -176,20 +143,8 @@ async fn a_declaration_reports_what_waits_and_who_consumes() {
     let scene = Scene::new().await;
     scene.transport.declare(&peer("a")).await.unwrap();
     for _ in 0..3 {
-        scene
-            .transport
-            .publish(&peer("a"), b"{}".to_vec())
-            .await
-            .unwrap();
+        scene.transport.publish(&peer("a"), b"{}".to_vec()).await.unwrap();
     }
     assert_eq!(scene.transport.declare(&peer("a")).await.unwrap().ready, 3);
-    assert_eq!(
-        scene
-            .transport
-            .declare(&peer("own"))
-            .await
-            .unwrap()
-            .consumers,
-        1
-    );
+    assert_eq!(scene.transport.declare(&peer("own")).await.unwrap().consumers, 1);
 }

@@ -67,10 +67,7 @@ async fn neither_bodies_nor_the_password_are_logged_at_any_level() {
     // be seen here.
     const CONTROL: &str = "body-of-another-connection";
     let queues = vhost.queues().await.unwrap();
-    queues
-        .publish("nobody", CONTROL.as_bytes())
-        .await
-        .unwrap_err();
+    queues.publish("nobody", CONTROL.as_bytes()).await.unwrap_err();
     let control = logged.take();
     assert!(shows(&control, CONTROL));
     assert!(shows(&control, broker.password()));
@@ -78,20 +75,14 @@ async fn neither_bodies_nor_the_password_are_logged_at_any_level() {
 
     let (transport, mut deliveries) = start(options(&broker, &vhost, proxy.address()));
     health(&transport, both_up).await;
-    transport
-        .publish(&peer("own"), SECRET.into())
-        .await
-        .unwrap();
+    transport.publish(&peer("own"), SECRET.into()).await.unwrap();
     let delivery = receive(&mut deliveries).await;
     let shown = format!("{delivery:?} {transport:?}");
     delivery.ack().await;
     let long = SECRET.repeat(10_000).into_bytes();
     for body in [SECRET.as_bytes().to_vec(), long] {
         let returned = transport.publish(&peer("nobody"), body).await;
-        assert!(
-            matches!(returned, Err(PublishError::Unroutable)),
-            "{returned:?}"
-        );
+        assert!(matches!(returned, Err(PublishError::Unroutable)), "{returned:?}");
     }
     proxy.reset_connections();
     health(&transport, |health| !both_up(health)).await;
@@ -111,14 +102,10 @@ async fn a_wrong_password_is_reported_without_naming_it() {
     let mut options = options(&broker, &vhost, broker.address());
     options.password = BrokerPassword::new("wr0ng-pa55");
     let (transport, _deliveries) = start(options);
-    let down = health(&transport, |h| {
-        reason(&h.publisher).is_some() && reason(&h.consumer).is_some()
-    })
-    .await;
-    for text in [
-        reason(&down.publisher).unwrap(),
-        reason(&down.consumer).unwrap(),
-    ] {
+    let down =
+        health(&transport, |h| reason(&h.publisher).is_some() && reason(&h.consumer).is_some())
+            .await;
+    for text in [reason(&down.publisher).unwrap(), reason(&down.consumer).unwrap()] {
         assert!(text.contains("ACCESS_REFUSED"), "{text}");
         assert!(!text.contains("wr0ng-pa55"), "{text}");
     }

@@ -51,7 +51,7 @@ async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let starting = async {
-        let (broker, redis) = tokio::try_join!(Broker::start(), Redis::start())?;
+        let (broker, redis) = tokio::try_join!(Broker::start_private(), Redis::start())?;
         let vhost = broker.vhost_named("hmac-credentials").await?;
         Ok::<_, Error>((broker, redis, vhost))
     };
@@ -80,17 +80,11 @@ async fn run(
 
 async fn pass_on_terminate(child: &Child) -> std::io::Result<()> {
     let Some(pid) = child.id() else { return Ok(()) };
-    Command::new("/bin/sh")
-        .args(["-c", &format!("kill -TERM {pid}")])
-        .status()
-        .await?;
+    Command::new("/bin/sh").args(["-c", &format!("kill -TERM {pid}")]).status().await?;
     Ok(())
 }
 
 fn code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(NOT_STARTED)
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(NOT_STARTED)
 }

@@ -41,33 +41,17 @@ impl Endpoint {
 
     /// The directory stands last because a path may contain anything.
     pub(super) fn to_variable(&self) -> String {
-        let Self {
-            amqp_port,
-            http_port,
-            epmd_port,
-            node,
-            password,
-            home,
-            shared: _,
-        } = self;
-        format!(
-            "{amqp_port},{http_port},{epmd_port},{node},{password},{}",
-            home.display()
-        )
+        let Self { amqp_port, http_port, epmd_port, node, password, home, shared: _ } = self;
+        format!("{amqp_port},{http_port},{epmd_port},{node},{password},{}", home.display())
     }
 
     pub(super) fn from_variable(text: &str) -> Result<Self> {
         let fields: Vec<&str> = text.splitn(6, ',').collect();
         let [amqp, http, epmd, node, password, home] = fields[..] else {
-            return Err(Error::new(format!(
-                "{}: six fields expected",
-                super::SHARED_BROKER
-            )));
+            return Err(Error::new(format!("{}: six fields expected", super::SHARED_BROKER)));
         };
-        let port = |text: &str| {
-            text.parse()
-                .context(format_args!("{}: port", super::SHARED_BROKER))
-        };
+        let port =
+            |text: &str| text.parse().context(format_args!("{}: port", super::SHARED_BROKER));
         Ok(Self {
             amqp_port: port(amqp)?,
             http_port: port(http)?,
@@ -84,16 +68,10 @@ impl Endpoint {
         vec![
             ("HOME", self.home.display().to_string()),
             ("RABBITMQ_NODENAME", self.node.clone()),
-            (
-                "RABBITMQ_CONF_ENV_FILE",
-                self.home.join("env.conf").display().to_string(),
-            ),
+            ("RABBITMQ_CONF_ENV_FILE", self.home.join("env.conf").display().to_string()),
             ("ERL_EPMD_PORT", self.epmd_port.to_string()),
             ("ERL_EPMD_ADDRESS", Ipv4Addr::LOCALHOST.to_string()),
-            (
-                "ERL_FLAGS",
-                "-kernel inet_dist_use_interface {127,0,0,1}".into(),
-            ),
+            ("ERL_FLAGS", "-kernel inet_dist_use_interface {127,0,0,1}".into()),
         ]
     }
 
@@ -113,16 +91,11 @@ impl Endpoint {
             .kill_on_drop(true)
             .output();
         let ended = tokio::time::timeout(CONTROL, running).await;
-        let output = ended
-            .context(format_args!("rabbitmqctl {name}"))?
-            .context("rabbitmqctl")?;
+        let output = ended.context(format_args!("rabbitmqctl {name}"))?.context("rabbitmqctl")?;
         let printed = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         match output.status.success() {
             true => Ok(printed(&output.stdout)),
-            false => Err(Error::new(format!(
-                "rabbitmqctl {name}: {}",
-                printed(&output.stderr)
-            ))),
+            false => Err(Error::new(format!("rabbitmqctl {name}: {}", printed(&output.stderr)))),
         }
     }
 }

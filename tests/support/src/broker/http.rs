@@ -20,9 +20,7 @@ pub(super) async fn request(
 ) -> Result<String> {
     let endpoint = endpoint.clone();
     let sending = move || request_blocking(&endpoint, method, &path, &body, ANSWER);
-    tokio::task::spawn_blocking(sending)
-        .await
-        .context("management request")?
+    tokio::task::spawn_blocking(sending).await.context("management request")?
 }
 
 /// As [`request`], on the calling thread, each read and write within `bound`.
@@ -39,10 +37,7 @@ pub(super) fn request_blocking(
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     match head.split(' ').nth(1) {
         Some(status) if status.starts_with('2') => Ok(body.to_owned()),
-        _ => Err(Error::new(format!(
-            "{doing}: {} {body}",
-            head.lines().next().unwrap_or("")
-        ))),
+        _ => Err(Error::new(format!("{doing}: {} {body}", head.lines().next().unwrap_or("")))),
     }
 }
 
@@ -75,11 +70,7 @@ fn base64(bytes: &[u8]) -> String {
         for digit in 0..4 {
             let index = (bits >> (18 - 6 * digit)) & 63;
             let used = digit <= group.len();
-            text.push(if used {
-                char::from(DIGITS[index as usize])
-            } else {
-                '='
-            });
+            text.push(if used { char::from(DIGITS[index as usize]) } else { '=' });
         }
     }
     text

@@ -55,13 +55,7 @@ impl Node {
         write_files(&scratch, &endpoint, configuration)?;
         let epmd = Process::start(&epmd(&endpoint, scratch.path())?).await?;
         let process = Mutex::new(None);
-        let node = Self {
-            process,
-            _epmd: epmd,
-            endpoint,
-            distribution_port,
-            scratch,
-        };
+        let node = Self { process, _epmd: epmd, endpoint, distribution_port, scratch };
         node.launch().await?;
         Ok(node)
     }
@@ -82,9 +76,7 @@ impl Node {
         let ready = process.wait_until_ready(START, || async {
             let path = "/api/whoami".to_owned();
             TcpStream::connect(self.endpoint.amqp()).await.is_ok()
-                && http::request(&self.endpoint, "GET", path, String::new())
-                    .await
-                    .is_ok()
+                && http::request(&self.endpoint, "GET", path, String::new()).await.is_ok()
         });
         ready.await.context("rabbitmq-server")?;
         *slot = Some(process);
@@ -102,23 +94,11 @@ impl Node {
     }
 
     pub(super) async fn pause(&self) -> Result<()> {
-        self.process
-            .lock()
-            .await
-            .as_ref()
-            .ok_or_else(not_running)?
-            .pause()
-            .await
+        self.process.lock().await.as_ref().ok_or_else(not_running)?.pause().await
     }
 
     pub(super) async fn resume(&self) -> Result<()> {
-        self.process
-            .lock()
-            .await
-            .as_ref()
-            .ok_or_else(not_running)?
-            .resume()
-            .await
+        self.process.lock().await.as_ref().ok_or_else(not_running)?.resume().await
     }
 
     fn program(&self) -> Result<Program> {
@@ -154,11 +134,7 @@ fn epmd(endpoint: &Endpoint, directory: &Path) -> Result<Program> {
     let port = endpoint.epmd_port.to_string();
     let address = "127.0.0.1".to_owned();
     Ok(Program {
-        path: find(
-            "epmd",
-            &["/usr/bin", "/usr/local/bin", "/usr/lib/erlang/bin"],
-            "erlang-base",
-        )?,
+        path: find("epmd", &["/usr/bin", "/usr/local/bin", "/usr/lib/erlang/bin"], "erlang-base")?,
         arguments: vec!["-port".into(), port, "-address".into(), address],
         environment: Vec::new(),
         directory: directory.to_owned(),
@@ -167,12 +143,7 @@ fn epmd(endpoint: &Endpoint, directory: &Path) -> Result<Program> {
 }
 
 fn write_files(scratch: &Scratch, endpoint: &Endpoint, configuration: &str) -> Result<()> {
-    let Endpoint {
-        amqp_port,
-        http_port,
-        password,
-        ..
-    } = endpoint;
+    let Endpoint { amqp_port, http_port, password, .. } = endpoint;
     let settings = format!(
         "listeners.tcp.1 = 127.0.0.1:{amqp_port}\n\
          management.tcp.ip = 127.0.0.1\n\

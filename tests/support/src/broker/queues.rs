@@ -49,17 +49,9 @@ impl Queues {
     ///
     /// When it exists with other arguments.
     pub async fn declare_with(&self, name: &str, arguments: FieldTable) -> Result<()> {
-        let options = QueueDeclareOptions {
-            durable: true,
-            ..Default::default()
-        };
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
         let channel = self.channel().await?;
-        bounded(
-            name,
-            channel.queue_declare(short(name)?, options, arguments),
-        )
-        .await
-        .map(drop)
+        bounded(name, channel.queue_declare(short(name)?, options, arguments)).await.map(drop)
     }
 
     /// Deletes a queue with all it holds, also under its consumers.
@@ -70,9 +62,7 @@ impl Queues {
     pub async fn delete(&self, name: &str) -> Result<()> {
         let channel = self.channel().await?;
         let options = QueueDeleteOptions::default();
-        bounded(name, channel.queue_delete(short(name)?, options))
-            .await
-            .map(drop)
+        bounded(name, channel.queue_delete(short(name)?, options)).await.map(drop)
     }
 
     /// Drops the ready messages of a queue and returns how many there were.
@@ -82,11 +72,7 @@ impl Queues {
     /// When the queue does not exist.
     pub async fn purge(&self, name: &str) -> Result<u32> {
         let channel = self.channel().await?;
-        bounded(
-            name,
-            channel.queue_purge(short(name)?, QueuePurgeOptions::default()),
-        )
-        .await
+        bounded(name, channel.queue_purge(short(name)?, QueuePurgeOptions::default())).await
     }
 
     /// How many messages are ready, those at a consumer not among them. `None`: no such queue.
@@ -133,17 +119,9 @@ impl Queues {
         let channel = self.channel().await?;
         let name = short(queue)?;
         let publishing = async {
-            channel
-                .confirm_select(ConfirmSelectOptions::default())
-                .await?;
-            let options = BasicPublishOptions {
-                mandatory: true,
-                ..Default::default()
-            };
-            channel
-                .basic_publish("".into(), name, options, body, properties)
-                .await?
-                .await
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+            channel.basic_publish("".into(), name, options, body, properties).await?.await
         };
         match bounded(queue, publishing).await? {
             Confirmation::Ack(None) => Ok(()),
@@ -170,10 +148,7 @@ impl Queues {
 
     async fn look(&self, name: &str) -> Result<Option<Queue>> {
         let channel = self.channel().await?;
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..Default::default()
-        };
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let looking = channel.queue_declare(short(name)?, options, FieldTable::default());
         match tokio::time::timeout(BOUND, looking).await.context(name)? {
             Ok(queue) => Ok(Some(queue)),
@@ -189,10 +164,7 @@ impl Queues {
 
 /// No operation may outlast the test; a paused or blocked broker would otherwise hold it for ever.
 async fn bounded<T>(doing: &str, work: impl Future<Output = lapin::Result<T>>) -> Result<T> {
-    tokio::time::timeout(BOUND, work)
-        .await
-        .context(doing)?
-        .context(doing)
+    tokio::time::timeout(BOUND, work).await.context(doing)?.context(doing)
 }
 
 fn short(name: &str) -> Result<ShortString> {

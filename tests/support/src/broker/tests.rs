@@ -37,14 +37,7 @@ async fn arguments_and_policies_reach_the_queue() {
     let mut arguments = FieldTable::default();
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(7));
     queues.declare_with("other", arguments).await.unwrap();
-    assert!(
-        queues
-            .declare("other")
-            .await
-            .unwrap_err()
-            .to_string()
-            .contains("PRECONDITION")
-    );
+    assert!(queues.declare("other").await.unwrap_err().to_string().contains("PRECONDITION"));
 
     queues.declare("full").await.unwrap();
     let policy = r#"{"max-length":1,"overflow":"reject-publish"}"#;
@@ -59,9 +52,7 @@ async fn connections_go_through_a_proxy_and_are_closed_on_request() {
     let broker = Broker::start().await.unwrap();
     let vhost = broker.vhost().await.unwrap();
     let proxy = Proxy::start(broker.address()).await.unwrap();
-    let through = Queues::connect(&vhost.url_via(proxy.address()))
-        .await
-        .unwrap();
+    let through = Queues::connect(&vhost.url_via(proxy.address())).await.unwrap();
     assert_eq!(through.count("q").await, Ok(None));
     proxy.set_mode(Mode::BlackHole);
     let asked = tokio::time::timeout(Duration::from_millis(200), through.count("q")).await;
@@ -83,24 +74,13 @@ async fn a_private_node_can_be_blocked_paused_killed_and_stopped_and_keeps_its_m
 
     broker.set_memory_alarm(true).await.unwrap();
     let publishing = queues.publish("q", b"blocked");
-    assert!(
-        tokio::time::timeout(Duration::from_millis(200), publishing)
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_millis(200), publishing).await.is_err());
     broker.set_memory_alarm(false).await.unwrap();
-    eventually(BOUND, || async {
-        (queues.count("q").await == Ok(Some(2))).then_some(())
-    })
-    .await;
+    eventually(BOUND, || async { (queues.count("q").await == Ok(Some(2))).then_some(()) }).await;
 
     broker.pause().await.unwrap();
     let counting = queues.count("q");
-    assert!(
-        tokio::time::timeout(Duration::from_millis(200), counting)
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_millis(200), counting).await.is_err());
     broker.resume().await.unwrap();
     assert_eq!(queues.count("q").await, Ok(Some(2)));
 

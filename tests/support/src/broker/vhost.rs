@@ -18,10 +18,7 @@ impl Vhost {
     pub(super) async fn create(endpoint: Endpoint, name: &str) -> Result<Self> {
         // Whoever creates a virtual host gets all permissions on it.
         http::request(&endpoint, "PUT", format!("/api/vhosts/{name}"), "{}".into()).await?;
-        Ok(Self {
-            endpoint,
-            name: name.to_owned(),
-        })
+        Ok(Self { endpoint, name: name.to_owned() })
     }
 
     /// Its name.
@@ -39,10 +36,7 @@ impl Vhost {
     /// The same for clients that go through a proxy.
     #[must_use]
     pub fn url_via(&self, address: SocketAddr) -> String {
-        let Self {
-            endpoint: Endpoint { password, .. },
-            name,
-        } = self;
+        let Self { endpoint: Endpoint { password, .. }, name } = self;
         format!("amqp://{USER}:{password}@{address}/{name}")
     }
 
@@ -66,9 +60,7 @@ impl Vhost {
         let pattern = pattern.replace('\\', r"\\").replace('"', r#"\""#);
         let body =
             format!(r#"{{"pattern":"{pattern}","definition":{definition},"apply-to":"queues"}}"#);
-        http::request(&self.endpoint, "PUT", path, body)
-            .await
-            .map(drop)
+        http::request(&self.endpoint, "PUT", path, body).await.map(drop)
     }
 
     /// Has the node close every connection to this virtual host.
@@ -77,12 +69,7 @@ impl Vhost {
     ///
     /// When the node does not answer.
     pub async fn close_connections(&self) -> Result<()> {
-        let arguments = [
-            "close_all_connections",
-            "--vhost",
-            &self.name,
-            "closed by a test",
-        ];
+        let arguments = ["close_all_connections", "--vhost", &self.name, "closed by a test"];
         self.endpoint.rabbitmqctl(&arguments).await.map(drop)
     }
 }
