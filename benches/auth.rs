@@ -42,34 +42,21 @@ fn requests(hash: &SecretHash, body: &[u8]) {
         black_box(Sha256::digest(black_box(body)));
         bare_hmac(hash, &payload)
     });
-    println!(
-        "request, body of {} bytes: bare SHA-256 and HMAC {bare:?}",
-        body.len()
-    );
-    report(
-        "sign",
-        bare,
-        time(|| sign(&SigningKey::from_hash(black_box(hash)))),
-    );
+    println!("request, body of {} bytes: bare SHA-256 and HMAC {bare:?}", body.len());
+    report("sign", bare, time(|| sign(&SigningKey::from_hash(black_box(hash)))));
     report("sign, key kept", bare, time(|| sign(black_box(&key))));
     report(
         "verify",
         bare,
         time(|| {
             let key = SigningKey::from_hash(black_box(hash));
-            with_request(body, |request| {
-                key.verify_request(request, signature.as_str())
-            })
+            with_request(body, |request| key.verify_request(request, signature.as_str()))
         }),
     );
     report(
         "verify, key kept",
         bare,
-        time(|| {
-            with_request(body, |request| {
-                key.verify_request(request, signature.as_str())
-            })
-        }),
+        time(|| with_request(body, |request| key.verify_request(request, signature.as_str()))),
     );
 }
 
@@ -88,11 +75,7 @@ fn with_request<T>(body: &[u8], use_it: impl FnOnce(&RequestToSign<'_>) -> T) ->
 fn messages(hash: &SecretHash) {
     let key = SigningKey::from_hash(hash);
     let canonicalizer = Canonicalizer::new().unwrap_or_else(|error| panic!("{error}"));
-    let canonical = |json| {
-        canonicalizer
-            .text(json)
-            .unwrap_or_else(|error| panic!("{error}"))
-    };
+    let canonical = |json| canonicalizer.text(json).unwrap_or_else(|error| panic!("{error}"));
     let parsed: serde_json::Value =
         serde_json::from_str(MESSAGE).unwrap_or_else(|error| panic!("{error}"));
     let text = canonical(MESSAGE);
@@ -102,20 +85,9 @@ fn messages(hash: &SecretHash) {
         black_box(Sha256::digest(black_box(text.as_bytes())));
         bare_hmac(hash, &payload)
     });
-    println!(
-        "message of {} bytes: bare SHA-256 and HMAC {bare:?}",
-        MESSAGE.len()
-    );
-    report(
-        "canonical text from JSON",
-        bare,
-        time(|| canonical(black_box(MESSAGE))),
-    );
-    report(
-        "canonical text from a value",
-        bare,
-        time(|| canonicalizer.value(black_box(&parsed))),
-    );
+    println!("message of {} bytes: bare SHA-256 and HMAC {bare:?}", MESSAGE.len());
+    report("canonical text from JSON", bare, time(|| canonical(black_box(MESSAGE))));
+    report("canonical text from a value", bare, time(|| canonicalizer.value(black_box(&parsed))));
     report(
         "sign from JSON, key kept",
         bare,

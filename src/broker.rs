@@ -114,10 +114,7 @@ impl BrokerOptions {
 
     fn is_loopback(&self) -> bool {
         self.host == "localhost"
-            || self
-                .host
-                .parse()
-                .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+            || self.host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
     }
 }
 
@@ -139,24 +136,17 @@ mod tests {
     #[test]
     fn a_wrong_option_is_named() {
         let good = BrokerOptions::new("u", BrokerPassword::new("p"));
-        let cases: [(&str, fn(&mut BrokerOptions)); 4] = [
+        type Spoil = fn(&mut BrokerOptions);
+        let cases: [(&str, Spoil); 4] = [
             ("broker host", |o| o.host.clear()),
             ("broker port", |o| o.port = 0),
             ("broker prefetch", |o| o.prefetch = 0),
-            ("broker publish_deadline", |o| {
-                o.publish_deadline = Duration::ZERO
-            }),
+            ("broker publish_deadline", |o| o.publish_deadline = Duration::ZERO),
         ];
         for (name, spoil) in cases {
             let mut options = good.clone();
             spoil(&mut options);
-            assert!(
-                options
-                    .validate()
-                    .unwrap_err()
-                    .to_string()
-                    .starts_with(name)
-            );
+            assert!(options.validate().unwrap_err().to_string().starts_with(name));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The error that callers see.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::sync::Arc;
 
 /// A boxed cause.
 pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
@@ -52,7 +52,8 @@ impl ErrorKind {
 }
 
 /// The error of every public call.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -62,19 +63,11 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            transient: kind.usually_transient(),
-            source: None,
-        }
+        Self { kind, message: message.into(), transient: kind.usually_transient(), source: None }
     }
 
     pub(crate) fn invalid(what: &str, expected: &str) -> Self {
-        Self::new(
-            ErrorKind::InvalidOptions,
-            format!("{what}: expected {expected}"),
-        )
+        Self::new(ErrorKind::InvalidOptions, format!("{what}: expected {expected}"))
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Cause>) -> Self {
@@ -117,52 +110,33 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}
-
 /// A failure of a credential or state store.
 ///
 /// Transient: the store may answer later (unreachable, loading, out of memory). Permanent: the same
 /// request will fail again.
-#[derive(Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct StoreError {
     message: String,
     transient: bool,
-    source: Option<Cause>,
+    source: Option<Arc<dyn StdError + Send + Sync + 'static>>,
 }
 
 impl StoreError {
     /// A failure that may pass.
     pub fn transient(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            transient: true,
-            source: None,
-        }
+        Self { message: message.into(), transient: true, source: None }
     }
 
     /// A failure that will not pass by itself.
     pub fn permanent(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            transient: false,
-            source: None,
-        }
+        Self { message: message.into(), transient: false, source: None }
     }
 
     /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Cause>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -173,23 +147,9 @@ impl StoreError {
     }
 }
 
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl StdError for StoreError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}
-
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let transient = error.is_transient();
-        Self::new(ErrorKind::Store, "the store failed")
-            .with_source(error)
-            .transient(transient)
+        Self::new(ErrorKind::Store, "the store failed").with_source(error).transient(transient)
     }
 }

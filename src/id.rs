@@ -28,10 +28,7 @@ impl PeerQueue {
             && name.len() <= Self::MAX_LEN
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !well_formed {
-            return Err(Error::invalid(
-                "queue name",
-                "1 to 200 ASCII letters, digits or hyphens",
-            ));
+            return Err(Error::invalid("queue name", "1 to 200 ASCII letters, digits or hyphens"));
         }
         Ok(Self(name))
     }
@@ -252,10 +249,7 @@ impl EventId {
     pub fn new(id: impl Into<String>) -> Result<Self> {
         let id = id.into();
         if id.is_empty() || id.len() > Self::MAX_LEN || id.chars().any(char::is_control) {
-            return Err(Error::invalid(
-                "eventId",
-                "1 to 128 bytes without control characters",
-            ));
+            return Err(Error::invalid("eventId", "1 to 128 bytes without control characters"));
         }
         Ok(Self(id))
     }
@@ -271,6 +265,12 @@ impl EventId {
         let mut bytes = entropy.bytes16();
         bytes[..4].copy_from_slice(&prefix);
         Self::from_bytes(bytes)
+    }
+
+    /// Whether its first four bytes are these.
+    pub(crate) fn has_prefix(&self, prefix: [u8; 4]) -> bool {
+        let first = u32::from_be_bytes(prefix);
+        self.0.get(..8).and_then(|hex| u32::from_str_radix(hex, 16).ok()) == Some(first)
     }
 
     /// RFC 9562, section 5.4: version and variant bits over random ones.

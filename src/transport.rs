@@ -10,7 +10,6 @@ use crate::id::PeerQueue;
 
 #[cfg(feature = "propagation")]
 pub(crate) mod amqp;
-pub(crate) mod memory;
 
 /// One peer's connection to the mesh.
 ///
@@ -63,9 +62,7 @@ impl Delivery {
 /// Bodies carry secrets: only their length is shown.
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery")
-            .field("bytes", &self.body.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Delivery").field("bytes", &self.body.len()).finish_non_exhaustive()
     }
 }
 

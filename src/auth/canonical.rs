@@ -57,11 +57,7 @@ impl Canonicalizer {
     /// # Errors
     /// [`CanonicalError`] when it is not JSON, or a key has an unpaired surrogate.
     pub fn text(&self, json: &str) -> Result<String, CanonicalError> {
-        Ok(write::document(
-            &read::items(json)?,
-            json.len(),
-            &self.order,
-        ))
+        Ok(write::document(&read::items(json)?, json.len(), &self.order))
     }
 
     /// The canonical text of a message that was parsed already.
@@ -94,11 +90,8 @@ pub enum CanonicalError {
 
 impl From<CanonicalError> for Error {
     fn from(error: CanonicalError) -> Self {
-        Self::new(
-            ErrorKind::InvalidOptions,
-            "message: expected JSON with a canonical text",
-        )
-        .with_source(error)
+        Self::new(ErrorKind::InvalidOptions, "message: expected JSON with a canonical text")
+            .with_source(error)
     }
 }
 
@@ -134,10 +127,7 @@ mod tests {
             r#"{"_":2,"a":[{}]}"#
         );
         let value = serde_json::json!({"__proto__": 1, "a": {"__proto__": 2, "__proto": 3}});
-        assert_eq!(
-            Canonicalizer::new().unwrap().value(&value),
-            r#"{"a":{"__proto":3}}"#
-        );
+        assert_eq!(Canonicalizer::new().unwrap().value(&value), r#"{"a":{"__proto":3}}"#);
     }
 
     #[test]
@@ -147,10 +137,7 @@ mod tests {
             text("{\"e\u{301}\":1,\"\u{e9}\":2,\"e\u{301}\":3}"),
             "{\"e\u{301}\":3,\"\u{e9}\":2}"
         );
-        assert_eq!(
-            text("{\"\u{e9}\":1,\"e\u{301}\":2}"),
-            "{\"\u{e9}\":1,\"e\u{301}\":2}"
-        );
+        assert_eq!(text("{\"\u{e9}\":1,\"e\u{301}\":2}"), "{\"\u{e9}\":1,\"e\u{301}\":2}");
     }
 
     #[test]
@@ -228,13 +215,7 @@ mod tests {
         assert_eq!(text(json), r#"{"a":3,"å":2,"z":1}"#);
         let swedish = Canonicalizer::for_locale("sv").unwrap();
         assert_eq!(swedish.text(json).unwrap(), r#"{"a":3,"z":1,"å":2}"#);
-        assert_eq!(
-            Canonicalizer::for_locale("en-US")
-                .unwrap()
-                .text(json)
-                .unwrap(),
-            text(json)
-        );
+        assert_eq!(Canonicalizer::for_locale("en-US").unwrap().text(json).unwrap(), text(json));
         assert!(Canonicalizer::for_locale("not a tag").is_err());
     }
 }

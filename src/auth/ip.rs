@@ -89,18 +89,10 @@ impl IpRule {
         let (text, address) = text::address(parts.next()?)?;
         let widest = if address.is_ipv4() { 32 } else { 128 };
         Some(match parts.next() {
-            None => Self {
-                text: text.to_owned(),
-                address,
-                prefix: widest,
-            },
+            None => Self { text: text.to_owned(), address, prefix: widest },
             Some(prefix) => {
                 let prefix = text::prefix(prefix).filter(|&prefix| prefix <= widest)?;
-                Self {
-                    text: format!("{text}/{prefix}"),
-                    address,
-                    prefix,
-                }
+                Self { text: format!("{text}/{prefix}"), address, prefix }
             }
         })
     }
@@ -119,10 +111,7 @@ impl AllowList {
     /// A list that allows every address.
     #[must_use]
     pub fn unrestricted() -> Self {
-        Self {
-            rules: Vec::new(),
-            restricted: false,
-        }
+        Self { rules: Vec::new(), restricted: false }
     }
 
     /// Reads a list that somebody asks to be stored. An empty one allows every address.
@@ -139,10 +128,7 @@ impl AllowList {
                     .ok_or_else(|| Error::invalid(&format!("allowedIps[{index}]"), EXPECTED))
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self {
-            restricted: !rules.is_empty(),
-            rules,
-        })
+        Ok(Self { restricted: !rules.is_empty(), rules })
     }
 
     /// Reads a list that lies in a store, perhaps since before entries were checked. Entries that
@@ -150,10 +136,7 @@ impl AllowList {
     #[must_use]
     pub fn from_stored<S: AsRef<str>>(entries: &[S]) -> Self {
         Self {
-            rules: entries
-                .iter()
-                .filter_map(|entry| IpRule::read(entry.as_ref()))
-                .collect(),
+            rules: entries.iter().filter_map(|entry| IpRule::read(entry.as_ref())).collect(),
             restricted: !entries.is_empty(),
         }
     }
@@ -190,12 +173,7 @@ mod tests {
     #[test]
     fn a_list_with_one_bad_entry_is_refused_and_the_error_names_its_place() {
         let error = AllowList::parse(&["10.0.0.0/8", "::1", "10.0.0.0/33"]).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("allowedIps[2]: expected an IPv4"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("allowedIps[2]: expected an IPv4"), "{error}");
     }
 
     #[test]
@@ -209,11 +187,7 @@ mod tests {
     #[test]
     fn a_caller_on_a_dual_stack_socket_counts_as_ipv4() {
         let socket: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
-        assert!(
-            AllowList::parse(&["10.0.0.0/8"])
-                .unwrap()
-                .allows(socket.into())
-        );
+        assert!(AllowList::parse(&["10.0.0.0/8"]).unwrap().allows(socket.into()));
         assert!(!AllowList::parse(&["::/0"]).unwrap().allows(socket.into()));
     }
 
@@ -223,11 +197,7 @@ mod tests {
             let rule = IpRule::parse(&format!("170.170.170.170/{prefix}")).unwrap();
             for bit in 0..32_u32 {
                 let other = std::net::Ipv4Addr::from_bits(0xaaaa_aaaa ^ (1 << (31 - bit)));
-                assert_eq!(
-                    rule.matches(IpAddr::V4(other).into()),
-                    bit >= prefix,
-                    "{prefix} {bit}"
-                );
+                assert_eq!(rule.matches(IpAddr::V4(other).into()), bit >= prefix, "{prefix} {bit}");
             }
         }
         for prefix in 0..=128_u32 {
@@ -235,24 +205,16 @@ mod tests {
             let base = "2001:db8::".parse::<Ipv6Addr>().unwrap().to_bits();
             for bit in 0..128_u32 {
                 let other = Ipv6Addr::from_bits(base ^ (1 << (127 - bit)));
-                assert_eq!(
-                    rule.matches(IpAddr::V6(other).into()),
-                    bit >= prefix,
-                    "{prefix} {bit}"
-                );
+                assert_eq!(rule.matches(IpAddr::V6(other).into()), bit >= prefix, "{prefix} {bit}");
             }
         }
     }
 
     #[test]
     fn a_rule_keeps_its_meaning_when_read_back_from_the_store() {
-        for rule in [
-            "10.1.2.3/8",
-            " [::1]:80 ",
-            "2001:DB8::%eth0/32",
-            "::ffff:1.2.3.4/24",
-            "1.2.3.4:5",
-        ] {
+        for rule in
+            ["10.1.2.3/8", " [::1]:80 ", "2001:DB8::%eth0/32", "::ffff:1.2.3.4/24", "1.2.3.4:5"]
+        {
             let first = IpRule::parse(rule).unwrap();
             assert_eq!(IpRule::parse(first.as_str()).unwrap(), first, "{rule}");
         }

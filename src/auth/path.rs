@@ -96,9 +96,7 @@ fn is_canonical(target: &[u8]) -> bool {
 /// The first steps of the URL parser: controls and blanks go at both ends, tabs and line ends
 /// everywhere.
 fn cleaned(target: &str) -> String {
-    target
-        .trim_matches(|c: char| c <= ' ')
-        .replace(['\t', '\n', '\r'], "")
+    target.trim_matches(|c: char| c <= ' ').replace(['\t', '\n', '\r'], "")
 }
 
 fn resolve(target: &str) -> Result<String, InvalidPath> {
@@ -117,9 +115,7 @@ fn resolve(target: &str) -> Result<String, InvalidPath> {
 fn split_scheme(target: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = target.split_once(':')?;
     let well_formed = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     well_formed.then_some((scheme, rest))
 }
 
@@ -141,9 +137,7 @@ fn resolve_authority(target: &str) -> Result<String, InvalidPath> {
 }
 
 fn resolve_file(rest: &str) -> Result<String, InvalidPath> {
-    let after_two = rest
-        .strip_prefix(SLASHES)
-        .and_then(|rest| rest.strip_prefix(SLASHES));
+    let after_two = rest.strip_prefix(SLASHES).and_then(|rest| rest.strip_prefix(SLASHES));
     let Some(authority_and_path) = after_two else {
         return Ok(path_and_query(rest, Scheme::File));
     };
@@ -163,9 +157,7 @@ fn resolve_other(rest: &str) -> Result<String, InvalidPath> {
     // A user without a host, or a backslash behind a port: the crate lets both pass.
     let host = authority.rsplit('@').next().unwrap_or(authority);
     if (host.is_empty() && !authority.is_empty()) || host.contains('\\') {
-        return Err(InvalidPath {
-            source: url::ParseError::EmptyHost,
-        });
+        return Err(InvalidPath { source: url::ParseError::EmptyHost });
     }
     check_host(&format!("x://{authority}/"))?;
     Ok(path_and_query(path, Scheme::Other))
@@ -178,9 +170,7 @@ fn split_at_any<'t>(text: &'t str, ends: &[char]) -> (&'t str, &'t str) {
 }
 
 fn check_host(url: &str) -> Result<(), InvalidPath> {
-    Url::parse(url)
-        .map(drop)
-        .map_err(|source| InvalidPath { source })
+    Url::parse(url).map(drop).map_err(|source| InvalidPath { source })
 }
 
 /// Which of the parser's rules hold.
@@ -202,11 +192,7 @@ fn path_and_query(text: &str, scheme: Scheme) -> String {
     segments::push(&mut out, path, scheme);
     if !query.is_empty() {
         out.push('?');
-        let plain = if scheme == Scheme::Other {
-            &encode::OTHER_QUERY
-        } else {
-            &encode::QUERY
-        };
+        let plain = if scheme == Scheme::Other { &encode::OTHER_QUERY } else { &encode::QUERY };
         encode::push(&mut out, query, plain);
     }
     out
@@ -222,14 +208,7 @@ mod tests {
 
     #[test]
     fn a_path_in_its_final_spelling_is_not_copied() {
-        for target in [
-            "/",
-            "/a",
-            "/a//b",
-            "/a.b/c..",
-            "/a%20b?x=%zz&y=/../",
-            "/a:b|c^d",
-        ] {
+        for target in ["/", "/a", "/a//b", "/a.b/c..", "/a%20b?x=%zz&y=/../", "/a:b|c^d"] {
             let path = CanonicalPath::new(target).unwrap();
             assert!(matches!(path.0, Cow::Borrowed(_)), "{target}");
             assert_eq!(path.as_str(), target);
@@ -251,36 +230,16 @@ mod tests {
 
     #[test]
     fn any_number_of_leading_slashes_above_one_introduces_a_host() {
-        for target in [
-            "//h/x",
-            "///h/x",
-            "////h/x",
-            "/\\/h/x",
-            "https:h/x",
-            "http:///h/x",
-        ] {
+        for target in ["//h/x", "///h/x", "////h/x", "/\\/h/x", "https:h/x", "http:///h/x"] {
             assert_eq!(canonical(target), "/x", "{target}");
         }
     }
 
     #[test]
     fn a_host_that_cannot_be_one_is_an_error_that_names_the_target() {
-        for target in [
-            "//",
-            "///",
-            "//[/x",
-            "//a b/x",
-            "//h:99999/x",
-            "//%/x",
-            "https:",
-            "//u@/",
-        ] {
+        for target in ["//", "///", "//[/x", "//a b/x", "//h:99999/x", "//%/x", "https:", "//u@/"] {
             let error = CanonicalPath::new(target).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                "the request target is not a URL",
-                "{target}"
-            );
+            assert_eq!(error.to_string(), "the request target is not a URL", "{target}");
         }
     }
 

@@ -76,10 +76,7 @@ pub(super) fn nonce_from(entropy: &dyn Entropy) -> String {
 
 /// As JavaScript's `toUpperCase`. Nearly every caller passes upper case already: no copy then.
 fn upper_case(method: &str) -> Cow<'_, str> {
-    if method
-        .bytes()
-        .all(|b| b.is_ascii() && !b.is_ascii_lowercase())
-    {
+    if method.bytes().all(|b| b.is_ascii() && !b.is_ascii_lowercase()) {
         Cow::Borrowed(method)
     } else {
         Cow::Owned(method.to_uppercase())
@@ -122,9 +119,7 @@ mod tests {
         assert_eq!(parse_timestamp("1700000000000"), Some(1_700_000_000_000));
         assert_eq!(parse_timestamp("007"), Some(7));
         assert_eq!(parse_timestamp(&"9".repeat(40)), Some(u64::MAX));
-        for bad in [
-            "", " ", "-1", "+1", "0x10", "1e3", "1.0", " 1", "1 ", "1\n", "１", "NaN",
-        ] {
+        for bad in ["", " ", "-1", "+1", "0x10", "1e3", "1.0", " 1", "1 ", "1\n", "１", "NaN"] {
             assert_eq!(parse_timestamp(bad), None, "{bad:?}");
         }
     }

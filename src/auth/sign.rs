@@ -68,9 +68,7 @@ impl SigningKey {
 
     fn message_mac(&self, client_id: &str, message_hash: &HexDigest) -> KeyedMac {
         let mut mac = self.0.clone();
-        message::feed(client_id, message_hash, &mut |part| {
-            mac.update(part.as_bytes())
-        });
+        message::feed(client_id, message_hash, &mut |part| mac.update(part.as_bytes()));
         mac
     }
 }

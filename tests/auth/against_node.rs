@@ -50,10 +50,8 @@ fn canonical_text(canonicalizer: &Canonicalizer, json: &str) -> Answer {
 fn paths_equal_those_of_nodes_url_parser() {
     let mut random = Random::new(1);
     let targets: Vec<String> = (0..40_000).map(|_| generate::target(&mut random)).collect();
-    let questions: Vec<Value> = targets
-        .iter()
-        .map(|target| json!({"kind": "path", "target": target}))
-        .collect();
+    let questions: Vec<Value> =
+        targets.iter().map(|target| json!({"kind": "path", "target": target})).collect();
     let answers = node::ask(&questions);
     assert!(answers.iter().filter(|answer| answer.is_err()).count() > 100);
     let ours = |target: &str| match CanonicalPath::new(target) {
@@ -66,21 +64,13 @@ fn paths_equal_those_of_nodes_url_parser() {
 #[test]
 fn canonical_texts_equal_those_that_node_rebuilds() {
     let mut random = Random::new(2);
-    let messages: Vec<String> = (0..12_000)
-        .map(|_| generate::message(&mut random))
-        .collect();
-    let questions: Vec<Value> = messages
-        .iter()
-        .map(|json| json!({"kind": "canonical", "json": json}))
-        .collect();
+    let messages: Vec<String> = (0..12_000).map(|_| generate::message(&mut random)).collect();
+    let questions: Vec<Value> =
+        messages.iter().map(|json| json!({"kind": "canonical", "json": json})).collect();
     let answers = node::ask(&questions);
     assert!(answers.iter().all(Result::is_ok));
     let canonicalizer = Canonicalizer::new().unwrap();
-    assert_same(
-        &messages,
-        |json| canonical_text(&canonicalizer, json),
-        &answers,
-    );
+    assert_same(&messages, |json| canonical_text(&canonicalizer, json), &answers);
 }
 
 #[test]
@@ -92,11 +82,7 @@ fn a_parsed_message_has_the_canonical_text_of_its_json() {
         let json = generate::message(&mut random);
         // That parser refuses unpaired surrogates and numbers out of range, which some messages have.
         if let Ok(value) = serde_json::from_str::<Value>(&json) {
-            assert_eq!(
-                canonicalizer.value(&value),
-                canonicalizer.text(&json).unwrap(),
-                "{json}"
-            );
+            assert_eq!(canonicalizer.value(&value), canonicalizer.text(&json).unwrap(), "{json}");
             compared += 1;
         }
     }
@@ -107,31 +93,18 @@ fn a_parsed_message_has_the_canonical_text_of_its_json() {
 fn what_node_parses_is_parsed_and_what_it_refuses_is_refused() {
     let mut random = Random::new(3);
     let canonicalizer = Canonicalizer::new().unwrap();
-    let mut messages: Vec<String> = (0..20_000)
-        .map(|_| generate::spoiled_message(&mut random))
-        .collect();
+    let mut messages: Vec<String> =
+        (0..20_000).map(|_| generate::spoiled_message(&mut random)).collect();
     // The one deliberate difference, tested beside the code.
     messages.retain(|json| {
-        !matches!(
-            canonicalizer.text(json),
-            Err(CanonicalError::UnpairedSurrogateInKey { .. })
-        )
+        !matches!(canonicalizer.text(json), Err(CanonicalError::UnpairedSurrogateInKey { .. }))
     });
-    let questions: Vec<Value> = messages
-        .iter()
-        .map(|json| json!({"kind": "canonical", "json": json}))
-        .collect();
+    let questions: Vec<Value> =
+        messages.iter().map(|json| json!({"kind": "canonical", "json": json})).collect();
     let answers = node::ask(&questions);
     let refused = answers.iter().filter(|answer| answer.is_err()).count();
-    assert!(
-        refused > 2_000 && refused < messages.len() - 2_000,
-        "{refused} refused"
-    );
-    assert_same(
-        &messages,
-        |json| canonical_text(&canonicalizer, json),
-        &answers,
-    );
+    assert!(refused > 2_000 && refused < messages.len() - 2_000, "{refused} refused");
+    assert_same(&messages, |json| canonical_text(&canonicalizer, json), &answers);
 }
 
 #[test]
@@ -139,11 +112,7 @@ fn other_locales_order_keys_as_a_node_process_of_that_locale_does() {
     let mut random = Random::new(4);
     let messages: Vec<String> = (0..1_500).map(|_| generate::message(&mut random)).collect();
     let mut questions = vec![json!({"kind": "locale"})];
-    questions.extend(
-        messages
-            .iter()
-            .map(|json| json!({"kind": "canonical", "json": json})),
-    );
+    questions.extend(messages.iter().map(|json| json!({"kind": "canonical", "json": json})));
     for (tag, posix) in [
         ("sv-SE", "sv_SE.UTF-8"),
         ("da-DK", "da_DK.UTF-8"),
@@ -152,17 +121,9 @@ fn other_locales_order_keys_as_a_node_process_of_that_locale_does() {
         ("de-DE", "de_DE.UTF-8"),
     ] {
         let answers = node::ask_in(posix, &questions);
-        assert_eq!(
-            answers[0],
-            Ok(Value::from(tag)),
-            "node did not take the locale"
-        );
+        assert_eq!(answers[0], Ok(Value::from(tag)), "node did not take the locale");
         let canonicalizer = Canonicalizer::for_locale(tag).unwrap();
-        assert_same(
-            &messages,
-            |json| canonical_text(&canonicalizer, json),
-            &answers[1..],
-        );
+        assert_same(&messages, |json| canonical_text(&canonicalizer, json), &answers[1..]);
     }
 }
 
@@ -172,22 +133,10 @@ fn secret_hashes_and_lossy_digests_equal_nodes() {
     let mut questions = Vec::new();
     let mut ours = Vec::new();
     for length in 0..300 {
-        let secret: String = random
-            .bytes(length)
-            .iter()
-            .map(|&b| char::from(b))
-            .collect();
-        let token: String = random
-            .bytes(length % 150)
-            .iter()
-            .map(|&b| char::from(b))
-            .collect();
+        let secret: String = random.bytes(length).iter().map(|&b| char::from(b)).collect();
+        let token: String = random.bytes(length % 150).iter().map(|&b| char::from(b)).collect();
         questions.push(json!({"kind": "hash", "secret": secret, "token": token}));
-        ours.push(
-            hash_secret_text(&secret, &SecretToken::new(token))
-                .expose()
-                .to_owned(),
-        );
+        ours.push(hash_secret_text(&secret, &SecretToken::new(token)).expose().to_owned());
         let body = random.bytes(length);
         questions.push(json!({"kind": "body", "hex": hex(&body)}));
         ours.push(body_sha256_lossy(&body).to_string());
@@ -208,11 +157,7 @@ fn request_signatures_equal_nodes() {
             continue;
         };
         let length = random.below(150);
-        let key: String = random
-            .bytes(length)
-            .iter()
-            .map(|&b| char::from(b))
-            .collect();
+        let key: String = random.bytes(length).iter().map(|&b| char::from(b)).collect();
         let method = random.pick(&["GET", "get", "Post", "PATCH", "m-search", "ß", "é", "ı"]);
         let nonce = hex(&random.bytes(16));
         let body = generate::message(&mut random);
@@ -222,13 +167,8 @@ fn request_signatures_equal_nodes() {
             "timestamp": timestamp_ms, "nonce": nonce, "body": body,
         }));
         let body = body_sha256(body.as_bytes());
-        let request = RequestToSign {
-            method,
-            path: &path,
-            timestamp_ms,
-            nonce: &nonce,
-            body: &body,
-        };
+        let request =
+            RequestToSign { method, path: &path, timestamp_ms, nonce: &nonce, body: &body };
         let by_hand = {
             let key = SigningKey::from_bytes(key.as_bytes());
             let signature = key.sign_request(&request);

@@ -66,9 +66,7 @@ fn value(random: &mut Random, depth: usize, json: &mut String) {
         0 => json.push_str(random.pick(&["null", "true", "false"])),
         1 | 2 => number(random, json),
         3 | 4 => string(random, json),
-        5 | 6 => list(random, json, '[', ']', |random, json| {
-            value(random, depth - 1, json)
-        }),
+        5 | 6 => list(random, json, '[', ']', |random, json| value(random, depth - 1, json)),
         _ => list(random, json, '{', '}', |random, json| {
             key(random, json);
             blank(random, json);
@@ -115,11 +113,7 @@ fn number(random: &mut Random, json: &mut String) {
     match random.below(4) {
         0 => json.push_str(&random.below(100_000).to_string()),
         1 => json.push_str(&random.next().to_string()),
-        2 => json.push_str(&format!(
-            "{}.{:04}",
-            random.below(1000),
-            random.below(10_000)
-        )),
+        2 => json.push_str(&format!("{}.{:04}", random.below(1000), random.below(10_000))),
         _ => {
             let double = f64::from_bits(random.next()).abs();
             let double = if double.is_finite() { double } else { 0.5 };
@@ -189,11 +183,7 @@ fn character(random: &mut Random) -> char {
         14 => random.between(0x3041, 0x3096),
         _ => random.between(0xac00, 0xd7a3),
     };
-    if matches!(character, '"' | '\\') {
-        '\''
-    } else {
-        character
-    }
+    if matches!(character, '"' | '\\') { '\'' } else { character }
 }
 
 #[rustfmt::skip]

@@ -33,20 +33,12 @@ pub(crate) fn ask_in(locale: &str, questions: &[Value]) -> Vec<Answer> {
     // Written from another thread: both pipes are smaller than the batch.
     let writer = thread::spawn(move || input.write_all(&lines));
     let mut output = String::new();
-    node.stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut output)
-        .unwrap();
+    node.stdout.take().unwrap().read_to_string(&mut output).unwrap();
     let status = node.wait().unwrap();
     writer.join().unwrap().unwrap();
     assert!(status.success(), "node ended with {status}");
     let answers: Vec<Answer> = output.lines().map(answer).collect();
-    assert_eq!(
-        answers.len(),
-        questions.len(),
-        "node left questions unanswered"
-    );
+    assert_eq!(answers.len(), questions.len(), "node left questions unanswered");
     answers
 }
 

@@ -14,11 +14,7 @@ fn canonicalizer() -> Canonicalizer {
 }
 
 fn any_signature() -> impl Strategy<Value = (String, String, HexDigest)> {
-    (
-        ".{0,80}",
-        "[ -~]{0,40}",
-        prop::collection::vec(any::<u8>(), 0..200),
-    )
+    (".{0,80}", "[ -~]{0,40}", prop::collection::vec(any::<u8>(), 0..200))
         .prop_map(|(key, nonce, body)| (key, nonce, body_sha256(&body)))
 }
 

@@ -11,30 +11,20 @@ use serde_json::Value;
 
 /// The cases of a file, each with its id. A file without cases is a failure, not a pass.
 fn cases(file: &str, list: &str) -> Vec<(String, Value)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/vectors")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(file);
     let text = std::fs::read_to_string(&path).unwrap();
     let all: Value = serde_json::from_str(&text).unwrap();
     let cases = all[list].as_array().unwrap();
     assert!(!cases.is_empty(), "{file} has no cases in {list}");
-    cases
-        .iter()
-        .map(|case| (text_of(case, "id").to_owned(), case.clone()))
-        .collect()
+    cases.iter().map(|case| (text_of(case, "id").to_owned(), case.clone())).collect()
 }
 
 fn text_of<'a>(case: &'a Value, field: &str) -> &'a str {
-    case[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("no text in {field} of {case}"))
+    case[field].as_str().unwrap_or_else(|| panic!("no text in {field} of {case}"))
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-        .collect()
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
 }
 
 #[test]
@@ -84,15 +74,9 @@ fn request_signatures_equal_the_reference_and_verify() {
         let expected = text_of(&case, "expectedHex");
         assert_eq!(key.sign_request(&request).as_str(), expected, "{id}");
         assert!(key.verify_request(&request, expected), "{id}");
-        assert!(
-            key.verify_request(&request, &expected.to_uppercase()),
-            "{id}"
-        );
+        assert!(key.verify_request(&request, &expected.to_uppercase()), "{id}");
         assert!(!key.verify_request(&request, &expected[1..]), "{id}");
-        let later = RequestToSign {
-            timestamp_ms: request.timestamp_ms + 1,
-            ..request
-        };
+        let later = RequestToSign { timestamp_ms: request.timestamp_ms + 1, ..request };
         assert!(!key.verify_request(&later, expected), "{id}");
     }
 }
@@ -112,10 +96,7 @@ fn message_texts_hashes_and_signatures_equal_the_reference() {
         let key = SigningKey::from_bytes(text_of(&case, "secretHash").as_bytes());
         let expected = text_of(&case, "signature");
         assert_eq!(key.sign_message(client, &hash).as_str(), expected, "{id}");
-        assert!(
-            key.verify_message(&format!(" {client}\n"), &hash, expected),
-            "{id}"
-        );
+        assert!(key.verify_message(&format!(" {client}\n"), &hash, expected), "{id}");
         assert!(!key.verify_message("another", &hash, expected), "{id}");
     }
 }
@@ -138,10 +119,7 @@ fn ip_rules_are_stored_or_refused_as_by_the_reference() {
 fn ip_addresses_are_allowed_or_not_as_by_the_reference() {
     for (id, case) in cases("ip.json", "matches") {
         let entries = case["allowedIps"].as_array().unwrap();
-        let entries: Vec<&str> = entries
-            .iter()
-            .map(|entry| entry.as_str().unwrap())
-            .collect();
+        let entries: Vec<&str> = entries.iter().map(|entry| entry.as_str().unwrap()).collect();
         let list = AllowList::from_stored(&entries);
         let allowed = match ClientAddress::parse(text_of(&case, "clientIp")) {
             Some(client) => list.allows(client),

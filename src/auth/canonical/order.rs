@@ -23,11 +23,7 @@ pub(super) struct Member<'a> {
 
 impl<'a> Member<'a> {
     pub(super) fn new(key: &'a str, value: usize) -> Self {
-        Self {
-            key,
-            value,
-            index: array_index(key),
-        }
+        Self { key, value, index: array_index(key) }
     }
 }
 
@@ -50,10 +46,7 @@ impl KeyOrder {
         let collator = CollatorBorrowed::try_new(preferences, CollatorOptions::default()).map_err(
             |source| Error::invalid("locale", "one that has collation data").with_source(source),
         )?;
-        Ok(Self {
-            collator: Arc::new(collator),
-            root_ascii,
-        })
+        Ok(Self { collator: Arc::new(collator), root_ascii })
     }
 
     /// The members of an object, given as they stand in the text, as they stand in canonical text.
@@ -83,9 +76,7 @@ impl KeyOrder {
 
 impl fmt::Debug for KeyOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyOrder")
-            .field("root_ascii", &self.root_ascii)
-            .finish_non_exhaustive()
+        f.debug_struct("KeyOrder").field("root_ascii", &self.root_ascii).finish_non_exhaustive()
     }
 }
 
@@ -195,11 +186,7 @@ mod tests {
         for a in &printable {
             for b in &printable {
                 let expected = by_collator(a, b);
-                assert_eq!(
-                    compare_ascii(a.as_bytes(), b.as_bytes()),
-                    Some(expected),
-                    "{a} {b}"
-                );
+                assert_eq!(compare_ascii(a.as_bytes(), b.as_bytes()), Some(expected), "{a} {b}");
             }
         }
     }
@@ -208,11 +195,7 @@ mod tests {
     fn the_table_leaves_everything_else_to_the_collator() {
         for odd in ["\0", "\t", "\u{7f}", "é", "a\u{301}"] {
             assert_eq!(compare_ascii(odd.as_bytes(), b"a"), None, "{odd:?}");
-            assert_eq!(
-                compare_ascii(b"a", format!("ab{odd}").as_bytes()),
-                None,
-                "{odd:?}"
-            );
+            assert_eq!(compare_ascii(b"a", format!("ab{odd}").as_bytes()), None, "{odd:?}");
         }
     }
 
@@ -221,19 +204,9 @@ mod tests {
         for (key, index) in [("0", 0), ("1", 1), ("4294967294", 4_294_967_294)] {
             assert_eq!(array_index(key), Some(index));
         }
-        for key in [
-            "",
-            "00",
-            "01",
-            "-0",
-            "+1",
-            "1.0",
-            "4294967295",
-            "42949672940",
-            "1e3",
-            "١",
-            " 1",
-        ] {
+        for key in
+            ["", "00", "01", "-0", "+1", "1.0", "4294967295", "42949672940", "1e3", "١", " 1"]
+        {
             assert_eq!(array_index(key), None, "{key}");
         }
     }

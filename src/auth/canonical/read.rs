@@ -9,12 +9,7 @@ pub(super) fn items(json: &str) -> Result<Vec<Item<'_>>, CanonicalError> {
     // About one item per eight bytes is usual. The bound keeps a long text from reserving far more
     // than it needs.
     let items = Vec::with_capacity((json.len() / 8 + 1).min(1024));
-    let mut reader = Reader {
-        json,
-        at: 0,
-        items,
-        open: Vec::new(),
-    };
+    let mut reader = Reader { json, at: 0, items, open: Vec::new() };
     reader.document()?;
     Ok(reader.items)
 }
@@ -63,10 +58,7 @@ impl<'a> Reader<'a> {
     }
 
     fn container(&mut self, item: Item<'a>, closer: u8) -> Result<bool, CanonicalError> {
-        self.open.push(Open {
-            item: self.items.len(),
-            closer,
-        });
+        self.open.push(Open { item: self.items.len(), closer });
         self.items.push(item);
         self.at += 1;
         self.skip_blanks();
@@ -130,10 +122,7 @@ impl<'a> Reader<'a> {
         let start = self.at;
         loop {
             let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
-            let plain = rest
-                .iter()
-                .position(|&b| string::needs_escape(b))
-                .unwrap_or(rest.len());
+            let plain = rest.iter().position(|&b| string::needs_escape(b)).unwrap_or(rest.len());
             self.at += plain;
             match rest.get(plain) {
                 Some(b'"') => break,
@@ -194,11 +183,7 @@ impl<'a> Reader<'a> {
         while self.peek().is_some_and(|b| b.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at == start {
-            self.expected("a digit")
-        } else {
-            Ok(())
-        }
+        if self.at == start { self.expected("a digit") } else { Ok(()) }
     }
 
     fn word(&mut self) -> Result<Item<'a>, CanonicalError> {
@@ -233,10 +218,7 @@ impl<'a> Reader<'a> {
     }
 
     fn expected<T>(&self, expected: &'static str) -> Result<T, CanonicalError> {
-        Err(CanonicalError::NotJson {
-            offset: self.at,
-            expected,
-        })
+        Err(CanonicalError::NotJson { offset: self.at, expected })
     }
 }
 

@@ -16,10 +16,7 @@ pub(super) fn items(message: &Value) -> Vec<Item<'_>> {
         if let Some(value) = next.take()
             && let Some(contents) = push(&mut items, value)
         {
-            open.push(Open {
-                item: items.len() - 1,
-                contents,
-            });
+            open.push(Open { item: items.len() - 1, contents });
         }
         let Some(innermost) = open.last_mut() else {
             return items;
@@ -71,7 +68,5 @@ fn push<'a>(items: &mut Vec<Item<'a>>, value: &'a Value) -> Option<Contents<'a>>
 /// The number as a double. It has one directly, unless another crate of the program switched on
 /// `serde_json/arbitrary_precision` and the number is out of range: then its text decides.
 fn double(number: &Number) -> f64 {
-    number
-        .as_f64()
-        .unwrap_or_else(|| number.to_string().parse().unwrap_or(f64::NAN))
+    number.as_f64().unwrap_or_else(|| number.to_string().parse().unwrap_or(f64::NAN))
 }

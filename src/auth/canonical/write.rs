@@ -13,13 +13,7 @@ pub(super) fn document(items: &[Item<'_>], size_hint: usize, order: &KeyOrder) -
         Some(Item::Plain(text) | Item::Integer(text)) => out.push_str(text),
         Some(Item::Quoted(raw)) => string::push_unescaped(&mut out, raw),
         Some(Item::Number(number)) => push_number(&mut out, *number),
-        Some(_) => Writer {
-            items,
-            order,
-            out: &mut out,
-            open: Vec::new(),
-        }
-        .write(),
+        Some(_) => Writer { items, order, out: &mut out, open: Vec::new() }.write(),
     }
     out
 }
@@ -47,10 +41,9 @@ impl Writer<'_, '_> {
                     *next = item::after(self.items, index);
                     (index < *end).then_some((None, index)).ok_or(']')
                 }
-                Open::Object(members) => members
-                    .next()
-                    .map(|member| (Some(member.key), member.value))
-                    .ok_or('}'),
+                Open::Object(members) => {
+                    members.next().map(|member| (Some(member.key), member.value)).ok_or('}')
+                }
             };
             match next {
                 Ok((key, index)) => self.element(key, index),
@@ -87,16 +80,12 @@ impl Writer<'_, '_> {
             Item::Plain(text) => self.quoted(|out| string::push_escaped(out, text)),
             Item::Array { end } => {
                 self.out.push('[');
-                self.open.push(Open::Array {
-                    next: index + 1,
-                    end: *end,
-                });
+                self.open.push(Open::Array { next: index + 1, end: *end });
             }
             Item::Object { end } => {
                 self.out.push('{');
                 let members = self.members(index + 1, *end);
-                self.open
-                    .push(Open::Object(self.order.arrange(members).into_iter()));
+                self.open.push(Open::Object(self.order.arrange(members).into_iter()));
             }
             // A key is always consumed together with its object.
             Item::Key(_) => {}

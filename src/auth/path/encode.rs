@@ -29,10 +29,7 @@ pub(super) fn push(out: &mut String, text: &str, plain: &Plain) {
     let mut rest = text;
     while let Some(run) = rest.bytes().position(|b| !plain[usize::from(b)]) {
         out.push_str(&rest[..run]);
-        let after = rest[run..]
-            .chars()
-            .next()
-            .map_or(rest.len(), |c| run + c.len_utf8());
+        let after = rest[run..].chars().next().map_or(rest.len(), |c| run + c.len_utf8());
         for byte in rest[run..after].bytes() {
             push_percent(out, byte);
         }

@@ -55,9 +55,7 @@ fn is_kept_by_node(path: &str, scheme: Scheme, separators: &[char]) -> bool {
     if path.starts_with('.') || (scheme == Scheme::File && drive) {
         return false;
     }
-    let plain = path
-        .bytes()
-        .all(|b| encode::PATH[usize::from(b)] && b != b'%');
+    let plain = path.bytes().all(|b| encode::PATH[usize::from(b)] && b != b'%');
     let hidden = path
         .find("/.")
         .is_some_and(|at| !matches!(path.as_bytes().get(at + 2), None | Some(b'.' | b'/')));

@@ -1,0 +1,169 @@
+//! Ensure, rotate and revoke: the management side first, then the authority's own store, then the
+//! books. A crash in between leaves what the next sync (or the caller's retry) finishes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::core::Core;
+use crate::error::{Error, ErrorKind, Result, StoreError};
+use crate::event::Event;
+use crate::id::{CredentialKey, Revision};
+use crate::ledger::Opened;
+use crate::management::{
+    Management, ManagementError, ManagementErrorKind, Outcome, StoredRestrictions,
+};
+use crate::outbound::local_version;
+use crate::settlement;
+use crate::store::{Applied, Change, VersionedChange};
+
+mod requests;
+
+pub use requests::{Ensure, EnsureOp, Ensured, Revoke, Revoked, Rotate, RotatedSecret};
+pub(crate) use requests::{Recorded, Request, distinct};
+
+/// How often a decision is made anew because a newer one came between.
+const ROUNDS: u32 = 5;
+
+/// Makes a decision. On success it is recorded at the management side and in effect in the
+/// authority's own store.
+pub(crate) async fn decide(
+    core: &Core,
+    key: &CredentialKey,
+    request: &Request,
+) -> Result<(Recorded, Revision)> {
+    let management = core.management()?.clone();
+    if core.store(key.track).is_none() {
+        return Err(Error::invalid("track", "one that this peer has a credential store for"));
+    }
+    let _guard = core.locks.decide(key).await;
+    let mut floor = 0;
+    for _ in 0..ROUNDS {
+        let revision = open(core, key, floor).await?;
+        match attempt(core, &*management, key, request, revision).await {
+            Ok(Some(recorded)) => return Ok((recorded, revision)),
+            // What overtook it here moved the cursor, so the next revision is greater.
+            Ok(None) => {}
+            Err(Failure::Stale(current)) => floor = current.get().saturating_add(1),
+            Err(Failure::Final(error)) => {
+                // Left open, others would wait for the lease to end: a delay, not a fault.
+                let _ = core.ledger.abandon_revision(key, revision).await;
+                return Err(error);
+            }
+        }
+    }
+    Err(Error::new(ErrorKind::Superseded, "newer decisions kept overtaking this one"))
+}
+
+enum Failure {
+    Stale(Revision),
+    Final(Error),
+}
+
+impl From<ManagementError> for Failure {
+    fn from(error: ManagementError) -> Self {
+        match error.kind() {
+            ManagementErrorKind::StaleRevision(current) => Self::Stale(*current),
+            _ => Self::Final(error.into()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Final(error.into())
+    }
+}
+
+/// Waits until no other process decides about the credential, and takes the next revision.
+async fn open(core: &Core, key: &CredentialKey, floor: u64) -> Result<Revision> {
+    let until = Instant::now() + core.ledger.lease() + Duration::from_secs(1);
+    loop {
+        match core.ledger.open_revision(key, floor).await? {
+            Opened::Yes(revision) => return Ok(revision),
+            Opened::Exhausted => return Err(Opened::exhausted()),
+            Opened::Busy if Instant::now() < until => {
+                let wait = Duration::from_millis(5).mul_f64(1.0 + core.entropy.unit());
+                tokio::time::sleep(wait).await;
+            }
+            Opened::Busy => {
+                return Err(Error::new(
+                    ErrorKind::Store,
+                    "another decision about this credential does not come to its end",
+                )
+                .transient(true));
+            }
+        }
+    }
+}
+
+/// One attempt under one revision; `None` when something newer is in effect here already.
+async fn attempt(
+    core: &Core,
+    management: &dyn Management,
+    key: &CredentialKey,
+    request: &Request,
+    revision: Revision,
+) -> Result<Option<Recorded>, Failure> {
+    let recorded = request.record(management, key, revision, core.clock.now_ms()).await?;
+    let Some(recorded) = recorded else {
+        let error = Error::new(
+            ErrorKind::UnknownClient,
+            format!("no credential of `{}` on track {}", key.client_id, key.track),
+        );
+        return Err(Failure::Final(error));
+    };
+    if !apply_locally(core, key, request, &recorded.stored, revision).await? {
+        return Ok(None);
+    }
+    core.ledger.settle_revision(key, revision).await?;
+    let removed = matches!(request, Request::Revoke { .. });
+    core.hub.emit(Event::Decided { key: key.clone(), revision, removed });
+    if recorded.targets == 0 {
+        // Nobody else needs to know: nothing is outstanding. If this fails, the next sync reports.
+        let reported = settlement::report(core, management, key, revision, Outcome::Success).await;
+        if let Err(error) = reported {
+            tracing::warn!("left to the next sync: {error}");
+        }
+    }
+    Ok(Some(recorded))
+}
+
+/// Brings the authority's own store to the revision and moves its cursor with it, so that an older
+/// event from elsewhere cannot undo it. `false` when something newer is in effect.
+async fn apply_locally(
+    core: &Core,
+    key: &CredentialKey,
+    request: &Request,
+    stored: &StoredRestrictions,
+    revision: Revision,
+) -> Result<bool, Failure> {
+    let Some(store) = core.store(key.track) else { return Ok(true) };
+    let change = VersionedChange {
+        client_id: key.client_id.clone(),
+        version: local_version(core, key, revision),
+        change: request.change(stored),
+    };
+    let applied = store.apply(&[change], core.clock.now_ms()).await;
+    for outcome in applied {
+        if let Applied::Stale(_) = outcome? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Request {
+    fn change(&self, stored: &StoredRestrictions) -> Change {
+        match self {
+            Self::Revoke { .. } => Change::Delete,
+            Self::Ensure { secret_hash, .. } | Self::Rotate { secret_hash, .. } => Change::Put {
+                secret_hash: secret_hash.clone(),
+                allowed_ips: stored.allowed_ips.clone(),
+                expires_at: stored
+                    .expires_at
+                    .map_or(crate::store::Expiry::Never, crate::store::Expiry::At),
+            },
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Where deliveries wait that could not be carried out for now: kept in order per key, tried again
+//! with backoff, never in a hot loop.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+use tokio::time::Instant;
+
+use crate::core::Core;
+
+/// Items by key. Bounded by the prefetch: every item holds an unsettled delivery.
+#[derive(Debug)]
+pub(super) struct Parking<K, T> {
+    places: HashMap<K, Place<T>>,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    items: VecDeque<T>,
+    failures: u32,
+    due: Instant,
+}
+
+/// Items that were taken out again, with how often their key has failed.
+pub(super) struct Due<T> {
+    pub(super) items: VecDeque<T>,
+    pub(super) failures: u32,
+}
+
+impl<K: Hash + Eq + Clone, T> Parking<K, T> {
+    pub(super) fn new() -> Self {
+        Self { places: HashMap::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Puts an item behind those that wait under its key; gives it back where none does.
+    pub(super) fn queue_behind(&mut self, key: &K, item: T) -> Option<T> {
+        match self.places.get_mut(key) {
+            Some(place) => {
+                place.items.push_back(item);
+                None
+            }
+            None => Some(item),
+        }
+    }
+
+    /// Keeps items that failed `failures + 1` times.
+    pub(super) fn park(&mut self, core: &Core, key: K, item: T, failures: u32) {
+        let due = Instant::now() + core.limits.retry.delay(failures, &*core.entropy);
+        let place = self.places.entry(key).or_insert_with(|| Place {
+            items: VecDeque::new(),
+            failures: failures.saturating_add(1),
+            due,
+        });
+        place.items.push_back(item);
+    }
+
+    /// When the next key is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.places.values().map(|place| place.due).min()
+    }
+
+    /// Takes out what is due now.
+    pub(super) fn take_due(&mut self) -> Vec<Due<T>> {
+        let now = Instant::now();
+        let due: Vec<K> = self
+            .places
+            .iter()
+            .filter(|(_, place)| place.due <= now)
+            .map(|(key, _)| key.clone())
+            .collect();
+        due.into_iter()
+            .filter_map(|key| {
+                let Place { items, failures, .. } = self.places.remove(&key)?;
+                Some(Due { items, failures })
+            })
+            .collect()
+    }
+}
+
+/// Waits until something is due; for ever when nothing is parked.
+pub(super) async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

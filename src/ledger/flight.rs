@@ -1,0 +1,278 @@
+//! Events in flight: claimed before they are published, known until they are answered.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::revision::RevisionRecord;
+use super::{Ledger, ms, parse, print};
+use crate::error::StoreError;
+use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
+use crate::management::{Proof, RowStatus};
+use crate::state::{Decided, Write, transact};
+
+/// How long records live that nobody touches. Longer than any target is expected to stay away;
+/// every sync that still finds the row open writes them anew.
+const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long an answered event stays known, so that a second answer is told from a forged one.
+const KEPT_ANSWERED: Duration = Duration::from_secs(24 * 3600);
+
+/// What a target answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "result")]
+pub(crate) enum Answer {
+    /// It holds the revision.
+    Applied { signed: bool },
+    /// It does not, and will not by itself.
+    Failed { reason: String },
+}
+
+impl Answer {
+    pub(crate) fn proof(signed: bool) -> Proof {
+        if signed { Proof::Signed } else { Proof::ReceiveOnly }
+    }
+}
+
+/// The delivery of the current revision to one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FlightRecord {
+    event_id: EventId,
+    revision: Revision,
+    /// How often it was published.
+    attempts: u32,
+    /// When to try again without an answer.
+    due_at_ms: u64,
+    /// Whether a copy may stand in the target's queue.
+    placed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<Answer>,
+}
+
+/// What an event id stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InFlight {
+    pub(crate) key: CredentialKey,
+    pub(crate) target: PeerQueue,
+    pub(crate) revision: Revision,
+    /// The target cannot sign its answer.
+    pub(crate) receive_only: bool,
+}
+
+/// An event id that is known, with what is known of its credential now.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) flight: InFlight,
+    pub(crate) revision: RevisionRecord,
+}
+
+/// A row that a sync found open.
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimRequest {
+    pub(crate) flight: InFlight,
+    pub(crate) status: RowStatus,
+    pub(crate) attempts: u32,
+    /// The event that the management side remembers for it.
+    pub(crate) known_event: Option<EventId>,
+    /// The id to use if there is none yet.
+    pub(crate) fresh_event: EventId,
+}
+
+/// What to do about an open row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Publish it: this process has it now, no other will until it is due again.
+    Publish(Ticket),
+    /// As `Publish`, unless a copy still waits in the target's queue.
+    PublishUnlessQueued(Ticket),
+    /// It was answered, but the management side does not know.
+    Answered { event_id: EventId, answer: Answer },
+    /// It was published and its answer may still come.
+    NotDue,
+    /// A newer revision is current, or is just being decided.
+    Superseded,
+}
+
+/// The right to publish one event once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) event_id: EventId,
+    /// How often it was published, this time included.
+    pub(crate) attempts: u32,
+    /// When it is due again.
+    pub(crate) retry_at_ms: u64,
+}
+
+impl Ledger {
+    /// Claims open rows for publishing. The record of each claimed event exists when this returns,
+    /// before anything is published, so that no answer can come too early.
+    pub(crate) async fn claim(&self, rows: &[ClaimRequest]) -> Vec<Result<Claim, StoreError>> {
+        let now_ms = self.clock.now_ms();
+        let keys = |row: &ClaimRequest| {
+            let InFlight { key, target, .. } = &row.flight;
+            vec![self.flight_key(key, target), self.revision_key(key)]
+        };
+        transact(self.state(), rows, keys, |row, read| self.decide_claim(row, read, now_ms)).await
+    }
+
+    fn decide_claim(
+        &self,
+        row: &ClaimRequest,
+        read: &[Option<String>],
+        now_ms: u64,
+    ) -> Decided<Claim> {
+        let InFlight { key, target, revision, .. } = &row.flight;
+        let known: RevisionRecord = parse(read, 1).unwrap_or_default();
+        if known.supersedes(*revision) || known.may_replace(*revision, now_ms, self.lease()) {
+            return (Claim::Superseded, Vec::new());
+        }
+        let old: Option<FlightRecord> = parse(read, 0);
+        if old.as_ref().is_some_and(|old| old.revision > *revision) {
+            return (Claim::Superseded, Vec::new());
+        }
+        let old = old.filter(|old| old.revision == *revision);
+        if let Some((event_id, answer)) =
+            old.as_ref().and_then(|old| standing_answer(old, row.status))
+        {
+            return (Claim::Answered { event_id, answer }, Vec::new());
+        }
+        if old.as_ref().is_some_and(|old| !self.is_due(old, now_ms)) {
+            return (Claim::NotDue, Vec::new());
+        }
+        let (record, may_be_queued) = self.next_flight(row, old, now_ms);
+        let ticket = Ticket {
+            event_id: record.event_id.clone(),
+            attempts: record.attempts,
+            retry_at_ms: record.due_at_ms,
+        };
+        let writes = vec![
+            Write::set_for(self.flight_key(key, target), print(&record), KEPT),
+            Write::set_for(self.event_key(&record.event_id), print(&row.flight), KEPT),
+        ];
+        let claim = if may_be_queued { Claim::PublishUnlessQueued } else { Claim::Publish };
+        (claim(ticket), writes)
+    }
+
+    /// The record of the next try, and whether a copy of an earlier one may still be queued.
+    fn next_flight(
+        &self,
+        row: &ClaimRequest,
+        old: Option<FlightRecord>,
+        now_ms: u64,
+    ) -> (FlightRecord, bool) {
+        let (event_id, attempts, placed) = match old {
+            Some(old) => (old.event_id, old.attempts, old.placed && old.answer.is_none()),
+            // The books were lost: what the management side remembers goes on under the same id.
+            None => {
+                let sent = row.status == RowStatus::Sent && row.known_event.is_some();
+                let event_id = row.known_event.as_ref().unwrap_or(&row.fresh_event);
+                (event_id.clone(), row.attempts, sent)
+            }
+        };
+        let wait = self.timing.answer.ceiling(attempts);
+        let record = FlightRecord {
+            event_id,
+            revision: row.flight.revision,
+            attempts: attempts.saturating_add(1),
+            due_at_ms: now_ms.saturating_add(ms(wait)),
+            placed: true,
+            answer: None,
+        };
+        (record, placed)
+    }
+
+    fn is_due(&self, record: &FlightRecord, now_ms: u64) -> bool {
+        // A wait longer than the longest means that the clock stepped back since.
+        let left = record.due_at_ms.saturating_sub(now_ms);
+        record.answer.is_some() || left == 0 || left > ms(self.timing.answer.most)
+    }
+
+    /// Publishing failed. `placed`: a copy may have arrived all the same. It is due at once; when
+    /// to try again is between the caller and the management side.
+    pub(crate) async fn release(
+        &self,
+        flight: &InFlight,
+        event_id: &EventId,
+        placed: bool,
+    ) -> Result<(), StoreError> {
+        let flight_key = self.flight_key(&flight.key, &flight.target);
+        self.change(
+            || vec![flight_key.clone()],
+            |read| {
+                let record = parse::<FlightRecord>(read, 0)
+                    .filter(|record| record.event_id == *event_id && record.answer.is_none());
+                let writes = record.map(|record| {
+                    let attempts = record.attempts.saturating_sub(u32::from(!placed));
+                    let record = FlightRecord { due_at_ms: 0, placed, attempts, ..record };
+                    Write::set_for(flight_key.clone(), print(&record), KEPT)
+                });
+                ((), writes.into_iter().collect())
+            },
+        )
+        .await
+    }
+
+    /// What each event id stands for, with what is known of its credential; `None`: unknown.
+    pub(crate) async fn standing(
+        &self,
+        event_ids: &[&EventId],
+    ) -> Result<Vec<Option<Standing>>, StoreError> {
+        let names: Vec<_> = event_ids.iter().map(|id| self.event_key(id)).collect();
+        let read = self.state.get(&names).await?;
+        let flights: Vec<Option<InFlight>> =
+            (0..event_ids.len()).map(|index| parse(&read, index)).collect();
+        let keys: Vec<_> = flights.iter().flatten().map(|flight| &flight.key).collect();
+        let mut revisions = self.revisions(&keys).await?.into_iter();
+        Ok(flights
+            .iter()
+            .map(|flight| {
+                let flight = flight.clone()?;
+                Some(Standing { flight, revision: revisions.next().unwrap_or_default() })
+            })
+            .collect())
+    }
+
+    /// Writes answers down. Of several answers to one event a success counts more than an error.
+    pub(crate) async fn record_answers(
+        &self,
+        answers: &[(InFlight, EventId, Answer)],
+    ) -> Vec<Result<(), StoreError>> {
+        let keys = |(flight, _, _): &(InFlight, EventId, Answer)| {
+            vec![self.flight_key(&flight.key, &flight.target)]
+        };
+        transact(self.state(), answers, keys, |(flight, event_id, answer), read| {
+            let record = parse::<FlightRecord>(read, 0).filter(|r| r.event_id == *event_id);
+            let Some(record) = record.filter(|r| counts_more(answer, r.answer.as_ref())) else {
+                return ((), Vec::new());
+            };
+            let record = FlightRecord { answer: Some(answer.clone()), ..record };
+            let flight_key = self.flight_key(&flight.key, &flight.target);
+            let event_key = self.event_key(event_id);
+            let writes = vec![
+                Write::set_for(flight_key, print(&record), KEPT_ANSWERED),
+                Write::set_for(event_key, print(flight), KEPT_ANSWERED),
+            ];
+            ((), writes)
+        })
+        .await
+    }
+}
+
+/// An answer that the management side has yet to learn. A failure that it knows of (the row is an
+/// error, or was set back to pending by an operator) is no answer to the next try.
+fn standing_answer(record: &FlightRecord, status: RowStatus) -> Option<(EventId, Answer)> {
+    let answer = record.answer.clone()?;
+    match (&answer, status) {
+        (Answer::Failed { .. }, RowStatus::Pending | RowStatus::Error) => None,
+        _ => Some((record.event_id.clone(), answer)),
+    }
+}
+
+fn counts_more(new: &Answer, old: Option<&Answer>) -> bool {
+    match old {
+        None => true,
+        Some(Answer::Applied { .. }) => false,
+        Some(Answer::Failed { .. }) => matches!(new, Answer::Applied { .. }),
+    }
+}

@@ -1,0 +1,266 @@
+//! Revisions: each decision gets a number greater than all before it, and decisions about one
+//! credential run one after the other, across replicas.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Ledger, ms, parse, print};
+use crate::cursor::Cursor;
+use crate::error::{Error, ErrorKind, StoreError};
+use crate::id::{CredentialKey, Revision};
+use crate::state::{Decided, Write, transact};
+
+/// What is known of a credential's revisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct RevisionRecord {
+    /// The greatest number given out.
+    issued: u64,
+    /// The revision that the management side holds; 0: not known here.
+    current: u64,
+    /// Whether the authority's own store was brought to `current`.
+    local: bool,
+    /// The decision that is being made; 0: none.
+    open: u64,
+    /// Until when it counts if its process dies.
+    open_until_ms: u64,
+}
+
+/// The answer to a wish to decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// Go on, with this number.
+    Yes(Revision),
+    /// Another decision about the same credential is being made.
+    Busy,
+    /// No number is left below 2^53.
+    Exhausted,
+}
+
+impl RevisionRecord {
+    /// A number greater than the clock, than everything issued, than everything seen (`cursor`) and
+    /// not smaller than `floor`.
+    fn open(
+        &mut self,
+        cursor: Option<&Cursor>,
+        floor: u64,
+        now_ms: u64,
+        lease: Duration,
+    ) -> Opened {
+        if self.is_open(now_ms, lease) {
+            return Opened::Busy;
+        }
+        let seen = cursor.map_or(Some(0), |cursor| cursor.ts.next_whole());
+        let number = seen.map(|seen| now_ms.max(self.issued + 1).max(seen).max(floor));
+        let Some(revision) = number.and_then(|number| Revision::new(number).ok()) else {
+            return Opened::Exhausted;
+        };
+        self.issued = revision.get();
+        self.open = revision.get();
+        self.open_until_ms = now_ms.saturating_add(ms(lease));
+        Opened::Yes(revision)
+    }
+
+    fn is_open(&self, now_ms: u64, lease: Duration) -> bool {
+        // A remainder longer than the lease means that the clock stepped back since: the holder is
+        // not waited for any longer than it asked.
+        let left = self.open_until_ms.saturating_sub(now_ms);
+        self.open != 0 && left > 0 && left <= ms(lease)
+    }
+
+    /// The management side holds `revision`, and so does the authority's own store.
+    fn settle(&mut self, revision: Revision) {
+        if self.current <= revision.get() {
+            self.current = revision.get();
+            self.local = true;
+        }
+        self.issued = self.issued.max(revision.get());
+        self.close(revision);
+    }
+
+    fn close(&mut self, revision: Revision) {
+        if self.open <= revision.get() {
+            self.open = 0;
+            self.open_until_ms = 0;
+        }
+    }
+
+    /// Whether a newer revision than this one is known.
+    pub(crate) fn supersedes(&self, revision: Revision) -> bool {
+        self.current > revision.get()
+    }
+
+    /// Whether a decision is being made that may replace this revision at any moment.
+    pub(crate) fn may_replace(&self, revision: Revision, now_ms: u64, lease: Duration) -> bool {
+        self.open > revision.get() && self.is_open(now_ms, lease)
+    }
+
+    /// Whether the authority's own store is known to hold this revision.
+    pub(crate) fn is_local(&self, revision: Revision) -> bool {
+        self.local && self.current == revision.get()
+    }
+}
+
+impl Ledger {
+    /// Starts a decision. `floor` is the least acceptable number, for when the management side
+    /// knows of more than these books.
+    pub(crate) async fn open_revision(
+        &self,
+        key: &CredentialKey,
+        floor: u64,
+    ) -> Result<Opened, StoreError> {
+        let (now_ms, lease) = (self.clock.now_ms(), self.timing.operation_lease);
+        let keys = || vec![self.revision_key(key), self.cursor_key(key)];
+        self.change(keys, |read| {
+            let mut record: RevisionRecord = parse(read, 0).unwrap_or_default();
+            let before = record;
+            let cursor: Option<Cursor> = parse(read, 1);
+            let opened = record.open(cursor.as_ref(), floor, now_ms, lease);
+            (opened, self.revision_write(key, before, record))
+        })
+        .await
+    }
+
+    /// A decision is made: the management side and the authority's own store hold it.
+    pub(crate) async fn settle_revision(
+        &self,
+        key: &CredentialKey,
+        revision: Revision,
+    ) -> Result<(), StoreError> {
+        self.change_revision(key, |record| record.settle(revision)).await
+    }
+
+    /// A decision came to nothing.
+    pub(crate) async fn abandon_revision(
+        &self,
+        key: &CredentialKey,
+        revision: Revision,
+    ) -> Result<(), StoreError> {
+        self.change_revision(key, |record| record.close(revision)).await
+    }
+
+    /// What is known of each credential's revisions.
+    pub(crate) async fn revisions(
+        &self,
+        keys: &[&CredentialKey],
+    ) -> Result<Vec<RevisionRecord>, StoreError> {
+        let names: Vec<_> = keys.iter().map(|key| self.revision_key(key)).collect();
+        let read = self.state.get(&names).await?;
+        Ok((0..keys.len()).map(|index| parse(&read, index).unwrap_or_default()).collect())
+    }
+
+    async fn change_revision(
+        &self,
+        key: &CredentialKey,
+        change: impl Fn(&mut RevisionRecord) + Send + Sync,
+    ) -> Result<(), StoreError> {
+        self.change(
+            || vec![self.revision_key(key)],
+            |read| {
+                let mut record: RevisionRecord = parse(read, 0).unwrap_or_default();
+                let before = record;
+                change(&mut record);
+                ((), self.revision_write(key, before, record))
+            },
+        )
+        .await
+    }
+
+    fn revision_write(
+        &self,
+        key: &CredentialKey,
+        before: RevisionRecord,
+        after: RevisionRecord,
+    ) -> Vec<Write> {
+        if before == after {
+            return Vec::new();
+        }
+        vec![Write::set(self.revision_key(key), print(&after))]
+    }
+
+    /// One item through [`transact`].
+    pub(super) async fn change<O: Send>(
+        &self,
+        keys: impl Fn() -> Vec<crate::state::Key> + Send + Sync,
+        decide: impl Fn(&[Option<String>]) -> Decided<O> + Send + Sync,
+    ) -> Result<O, StoreError> {
+        transact(self.state(), &[()], |()| keys(), |(), read| decide(read))
+            .await
+            .pop()
+            .unwrap_or_else(|| Err(StoreError::permanent("one item, one result")))
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        self.timing.operation_lease
+    }
+}
+
+impl Opened {
+    pub(crate) fn exhausted() -> Error {
+        Error::new(ErrorKind::Superseded, "no revision below 2^53 is left for this credential")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::Timestamp;
+    use crate::id::EventId;
+
+    const LEASE: Duration = Duration::from_millis(100);
+
+    fn seen(ts: f64) -> Cursor {
+        Cursor {
+            ts: Timestamp::new(ts).unwrap(),
+            event_id: EventId::new("e").unwrap(),
+            source: None,
+        }
+    }
+
+    fn revision(number: u64) -> Revision {
+        Revision::new(number).unwrap()
+    }
+
+    #[test]
+    fn a_number_exceeds_clock_issued_seen_and_floor() {
+        let mut record = RevisionRecord::default();
+        assert_eq!(record.open(None, 0, 50, LEASE), Opened::Yes(revision(50)));
+        record.settle(revision(50));
+        // The clock stepped back by an hour's worth.
+        assert_eq!(record.open(None, 0, 10, LEASE), Opened::Yes(revision(51)));
+        record.settle(revision(51));
+        assert_eq!(record.open(Some(&seen(99.5)), 0, 10, LEASE), Opened::Yes(revision(100)));
+        record.settle(revision(100));
+        assert_eq!(record.open(None, 500, 10, LEASE), Opened::Yes(revision(500)));
+    }
+
+    #[test]
+    fn one_decision_at_a_time_until_its_lease_ends() {
+        let mut record = RevisionRecord::default();
+        record.open(None, 0, 1_000, LEASE);
+        assert_eq!(record.open(None, 0, 1_099, LEASE), Opened::Busy);
+        assert_eq!(record.open(None, 0, 1_100, LEASE), Opened::Yes(revision(1_100)));
+        // A clock that stepped back does not prolong the wait.
+        assert_eq!(record.open(None, 0, 10, LEASE), Opened::Yes(revision(1_101)));
+    }
+
+    #[test]
+    fn a_late_settle_neither_moves_back_nor_ends_a_newer_decision() {
+        let mut record = RevisionRecord::default();
+        record.open(None, 0, 1_000, LEASE);
+        record.open(None, 0, 2_000, LEASE);
+        record.settle(revision(1_000));
+        assert!(record.may_replace(revision(1_000), 2_000, LEASE));
+        record.settle(revision(2_000));
+        record.settle(revision(1_000));
+        assert!(record.supersedes(revision(1_000)) && record.is_local(revision(2_000)));
+    }
+
+    #[test]
+    fn numbers_end_below_two_to_the_53() {
+        let mut record = RevisionRecord::default();
+        assert_eq!(record.open(Some(&seen(1e300)), 0, 1, LEASE), Opened::Exhausted);
+        assert_eq!(record, RevisionRecord::default());
+    }
+}

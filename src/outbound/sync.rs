@@ -1,0 +1,341 @@
+//! One pass over all open work.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
+
+use super::delivery::{Attempt, Claimed, Delivered, deliver};
+use super::rows::{Job, Unusable, Work, check, local_version};
+use super::targets::{Declarations, DeclaredTargets};
+use crate::core::Core;
+use crate::error::{Error, ErrorKind, Result, StoreError};
+use crate::event::Event;
+use crate::gate::Passage;
+use crate::id::{CredentialKey, Revision};
+use crate::ledger::{Claim, InFlight};
+use crate::management::{FetchPending, Management, PendingPage, TargetError, TargetSent};
+use crate::settlement::{self, Settlement, row_key};
+use crate::store::VersionedChange;
+
+/// What a sync did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SyncSummary {
+    /// Open pieces of work that the management side named.
+    pub propagations_read: u64,
+    /// Events that the broker confirmed.
+    pub targets_published: u64,
+    /// Targets that could not be served and will be tried again.
+    pub targets_retrying: u64,
+    /// Targets whose answer is still awaited, or whose event still waits in their queue.
+    pub targets_waiting: u64,
+    /// Rows that cannot be propagated as they are; each says why.
+    pub rows_unusable: u64,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// Works through all that is open now, page by page.
+pub(crate) async fn sync(core: Arc<Core>, declared: DeclaredTargets) -> Result<SyncSummary> {
+    let started = Instant::now();
+    let management = core.management()?.clone();
+    let declarations = Declarations::new(core.transport.clone(), declared);
+    let mut pass = Pass {
+        core,
+        management,
+        declarations,
+        flying: FuturesUnordered::new(),
+        summary: SyncSummary::default(),
+        broker_failed: false,
+    };
+    let worked = pass.pages().await;
+    // What was published is recorded, also when the pass ends early.
+    while pass.collect().await {}
+    worked?;
+    if pass.broker_failed {
+        return Err(Error::new(ErrorKind::Broker, "the broker cannot be used now"));
+    }
+    pass.summary.duration = started.elapsed();
+    Ok(pass.summary)
+}
+
+struct Pass {
+    core: Arc<Core>,
+    management: Arc<dyn Management>,
+    declarations: Declarations,
+    flying: FuturesUnordered<BoxFuture<'static, Delivered>>,
+    summary: SyncSummary,
+    /// Nothing more can be published: the rows that are left stay as they are.
+    broker_failed: bool,
+}
+
+impl Pass {
+    async fn pages(&mut self) -> Result<()> {
+        let now_ms = self.core.clock.now_ms();
+        let mut request = FetchPending::first(self.core.limits.page, now_ms);
+        loop {
+            let fetched = self.management.fetch_pending_propagations(request.clone()).await;
+            let PendingPage { entries, next } = fetched?;
+            self.summary.propagations_read += entries.len() as u64;
+            let jobs = self.sort_out(entries).await?;
+            let jobs = self.make_local(jobs).await?;
+            self.launch(jobs).await?;
+            while self.flying.len() >= self.core.limits.publish_window && self.collect().await {}
+            match next {
+                Some(next) if !self.broker_failed => request.after = Some(next),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Checks each entry, does what needs no publishing, and returns the rows to deliver.
+    async fn sort_out(
+        &mut self,
+        entries: Vec<crate::management::PendingPropagation>,
+    ) -> Result<Vec<Job>> {
+        let (mut jobs, mut failures) = (Vec::new(), Vec::new());
+        for entry in entries {
+            match check(&self.core, entry) {
+                Ok(Work::Deliver(job)) => jobs.push(*job),
+                Ok(Work::Report { key, revision, outcome }) => {
+                    self.report(&key, revision, outcome).await;
+                }
+                Err(Unusable::Row(failure)) => failures.push(*failure),
+                Err(Unusable::Unnamed(event)) => {
+                    self.summary.rows_unusable += 1;
+                    self.core.hub.emit(event);
+                }
+            }
+        }
+        self.summary.rows_unusable += failures.len() as u64;
+        settlement::fail(&self.core, &*self.management, failures).await;
+        Ok(jobs)
+    }
+
+    async fn report(
+        &mut self,
+        key: &CredentialKey,
+        revision: Revision,
+        outcome: crate::management::Outcome,
+    ) {
+        let reported =
+            settlement::report(&self.core, &*self.management, key, revision, outcome).await;
+        if let Err(error) = reported {
+            let reason = error.to_string();
+            self.core.hub.emit(Event::Retrying { what: "reporting a revision", reason });
+        }
+    }
+
+    /// Brings the authority's own store to each revision before its targets hear of it. It is there
+    /// already unless a process died in the middle of a decision or the store lost its data.
+    async fn make_local(&mut self, jobs: Vec<Job>) -> Result<Vec<Job>> {
+        let mut behind: BTreeMap<(CredentialKey, Revision), VersionedChange> = BTreeMap::new();
+        let keys: Vec<_> = jobs.iter().map(|job| &job.claim.flight.key).collect();
+        let revisions = self.core.ledger.revisions(&keys).await?;
+        for (job, known) in jobs.iter().zip(revisions) {
+            let InFlight { key, revision, .. } = &job.claim.flight;
+            let leave = known.is_local(*revision)
+                || known.supersedes(*revision)
+                || known.may_replace(*revision, self.core.clock.now_ms(), self.core.ledger.lease());
+            if !leave {
+                behind.entry((key.clone(), *revision)).or_insert_with(|| VersionedChange {
+                    client_id: key.client_id.clone(),
+                    version: local_version(&self.core, key, *revision),
+                    change: job.change.clone(),
+                });
+            }
+        }
+        for ((key, revision), change) in behind {
+            // Without a store for the track there is nothing to bring up.
+            if let Some(store) = self.core.store(key.track) {
+                let applied = store.apply(&[change], self.core.clock.now_ms()).await;
+                applied.into_iter().collect::<Result<Vec<_>, _>>()?;
+            }
+            self.core.ledger.settle_revision(&key, revision).await?;
+        }
+        Ok(jobs)
+    }
+
+    /// Claims rows and starts to publish those that are this process's to publish.
+    async fn launch(&mut self, jobs: Vec<Job>) -> Result<()> {
+        let requests: Vec<_> = jobs.iter().map(|job| job.claim.clone()).collect();
+        let claims = self.core.ledger.claim(&requests).await;
+        let (mut answered, mut failures) = (Vec::new(), Vec::new());
+        for (job, claim) in jobs.into_iter().zip(claims) {
+            let claim = match claim {
+                Err(error) if !error.is_transient() => {
+                    failures.push(self.unclaimable(&job, &error));
+                    continue;
+                }
+                claim => claim?,
+            };
+            let (ticket, may_be_queued) = match claim {
+                Claim::Publish(ticket) => (ticket, false),
+                Claim::PublishUnlessQueued(ticket) => (ticket, true),
+                Claim::Answered { event_id, answer } => {
+                    answered.push(Settlement { flight: job.claim.flight, event_id, answer });
+                    continue;
+                }
+                Claim::NotDue => {
+                    self.summary.targets_waiting += 1;
+                    continue;
+                }
+                Claim::Superseded => continue,
+            };
+            let claimed = Claimed { job, ticket, may_be_queued };
+            let delivery = deliver(self.core.clone(), self.declarations.clone(), claimed);
+            self.flying.push(delivery.boxed());
+        }
+        self.settle_answered(answered).await;
+        settlement::fail(&self.core, &*self.management, failures).await;
+        Ok(())
+    }
+
+    /// The books refuse this row's records, for example because a key holds another type.
+    fn unclaimable(&mut self, job: &Job, error: &StoreError) -> TargetError {
+        self.summary.targets_retrying += 1;
+        let now_ms = self.core.clock.now_ms();
+        TargetError {
+            row: row_key(&job.claim.flight),
+            reason: format!("state store: {error}"),
+            retry_at_ms: Some(now_ms.saturating_add(self.core.ledger.failure_wait(1))),
+            at_ms: now_ms,
+        }
+    }
+
+    /// Answers that came while the management side was away.
+    async fn settle_answered(&mut self, answered: Vec<Settlement>) {
+        if answered.is_empty() {
+            return;
+        }
+        let keys = answered.iter().map(|settlement| &settlement.flight.key);
+        let _guards = self.core.locks.settle(keys).await;
+        let settled = settlement::settle(&self.core, &*self.management, &answered).await;
+        for error in settled.into_iter().filter_map(Result::err) {
+            let reason = error.to_string();
+            self.core.hub.emit(Event::Retrying { what: "settling an answer", reason });
+        }
+    }
+
+    /// Waits for one delivery, takes all others that are done, and records them together. Returns
+    /// whether any was left.
+    async fn collect(&mut self) -> bool {
+        let Some(first) = self.flying.next().await else { return false };
+        let mut done = vec![first];
+        while done.len() < 256 {
+            match self.flying.next().now_or_never().flatten() {
+                Some(delivered) => done.push(delivered),
+                None => break,
+            }
+        }
+        let (mut sent, mut passages, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        for delivered in done {
+            self.note(delivered, &mut sent, &mut passages, &mut failures);
+        }
+        self.record_sent(sent).await;
+        drop(passages);
+        settlement::fail(&self.core, &*self.management, failures).await;
+        true
+    }
+
+    fn note(
+        &mut self,
+        delivered: Delivered,
+        sent: &mut Vec<TargetSent>,
+        passages: &mut Vec<Passage>,
+        failures: &mut Vec<TargetError>,
+    ) {
+        let Delivered { flight, ticket, was_sent, attempts_before, attempt } = delivered;
+        let now_ms = self.core.clock.now_ms();
+        let row = TargetSent {
+            row: row_key(&flight),
+            event_id: ticket.event_id,
+            at_ms: now_ms,
+            attempts: attempts_before.saturating_add(1),
+            retry_at_ms: ticket.retry_at_ms,
+        };
+        match attempt {
+            Attempt::Confirmed(mut passage) => {
+                self.summary.targets_published += 1;
+                self.announce(&row);
+                if passage.begin_recording() {
+                    passages.push(passage);
+                    sent.push(row);
+                }
+            }
+            Attempt::StillQueued => {
+                self.summary.targets_waiting += 1;
+                // Only the time of the next look moves; a row that was never recorded as sent
+                // stays pending, since the copy in the queue may be another row's.
+                if was_sent {
+                    sent.push(TargetSent { attempts: attempts_before, ..row });
+                }
+            }
+            Attempt::TargetFailed(reason) => {
+                self.summary.targets_retrying += 1;
+                let wait = self.core.ledger.failure_wait(ticket.attempts);
+                let retry_at_ms = Some(now_ms.saturating_add(wait));
+                failures.push(TargetError { row: row.row, reason, retry_at_ms, at_ms: now_ms });
+            }
+            Attempt::BrokerFailed => {
+                self.summary.targets_retrying += 1;
+                self.broker_failed = true;
+            }
+        }
+    }
+
+    fn announce(&self, sent: &TargetSent) {
+        let row = sent.row.clone();
+        self.core.hub.emit(Event::EventPublished {
+            key: row.key,
+            target: row.target,
+            revision: row.revision,
+            event_id: sent.event_id.clone(),
+            attempts: sent.attempts,
+        });
+    }
+
+    /// Records rows as sent, unless a newer revision has come meanwhile: an adapter that does not
+    /// guard its rows would mark that one.
+    async fn record_sent(&mut self, sent: Vec<TargetSent>) {
+        if sent.is_empty() {
+            return;
+        }
+        let keys: Vec<_> = sent.iter().map(|entry| &entry.row.key).collect();
+        let _guards = self.core.locks.settle(keys.iter().copied()).await;
+        let current = match self.core.ledger.revisions(&keys).await {
+            Ok(current) => current,
+            Err(error) => return self.not_recorded(&error),
+        };
+        let (now_ms, lease) = (self.core.clock.now_ms(), self.core.ledger.lease());
+        let sent: Vec<TargetSent> = sent
+            .iter()
+            .zip(current)
+            .filter(|(entry, known)| {
+                let revision = entry.row.revision;
+                !known.supersedes(revision) && !known.may_replace(revision, now_ms, lease)
+            })
+            .map(|(entry, _)| entry.clone())
+            .collect();
+        if sent.is_empty() || self.management.mark_target_sent(&sent).await.is_ok() {
+            return;
+        }
+        for entry in sent {
+            if let Err(error) = self.management.mark_target_sent(&[entry]).await {
+                self.not_recorded(&error);
+            }
+        }
+    }
+
+    /// The books know the event, so its answer will count; until then its row stays pending, and
+    /// the next sync that finds it due looks whether it still waits in the queue.
+    fn not_recorded(&self, error: &dyn std::fmt::Display) {
+        let reason = error.to_string();
+        self.core.hub.emit(Event::Retrying { what: "recording sent events", reason });
+    }
+}

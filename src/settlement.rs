@@ -1,0 +1,219 @@
+//! Brings answers and failures to the management side, and reports revisions that are complete.
+
+use futures_util::future::BoxFuture;
+
+use crate::core::Core;
+use crate::error::StoreError;
+use crate::event::Event;
+use crate::id::{CredentialKey, EventId, Revision};
+use crate::ledger::{Answer, InFlight};
+use crate::management::{
+    FullyPropagated, Management, ManagementError, Marked, Outcome, RowKey, TargetError,
+    TargetSuccess,
+};
+
+/// An answer that is to be settled.
+#[derive(Clone, Debug)]
+pub(crate) struct Settlement {
+    pub(crate) flight: InFlight,
+    pub(crate) event_id: EventId,
+    pub(crate) answer: Answer,
+}
+
+/// Why an answer is not settled.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Unsettled {
+    #[error("the management side failed: {0}")]
+    Management(ManagementError),
+    #[error("the state store failed: {0}")]
+    State(StoreError),
+}
+
+impl Unsettled {
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Management(error) => error.is_transient(),
+            Self::State(error) => error.is_transient(),
+        }
+    }
+}
+
+/// Records answers at the management side, reports what they complete, and closes the books on
+/// them. One result per answer. Each step may be repeated after a crash between any two.
+///
+/// The caller holds the settling locks and has made sure that the revisions are current.
+pub(crate) async fn settle(
+    core: &Core,
+    management: &dyn Management,
+    answers: &[Settlement],
+) -> Vec<Result<(), Unsettled>> {
+    let marked = mark(core, management, answers).await;
+    let mut results = Vec::with_capacity(answers.len());
+    for (settlement, marked) in answers.iter().zip(marked) {
+        results.push(match marked {
+            Ok(marked) => follow_up(core, management, &settlement.flight, marked)
+                .await
+                .inspect(|()| announce(core, settlement))
+                .map_err(Unsettled::Management),
+            Err(error) => Err(Unsettled::Management(error)),
+        });
+    }
+    close_books(core, answers, &mut results).await;
+    results
+}
+
+async fn mark(
+    core: &Core,
+    management: &dyn Management,
+    answers: &[Settlement],
+) -> Vec<Result<Marked, ManagementError>> {
+    let (mut applied, mut failed) = (Vec::new(), Vec::new());
+    let (mut applied_at, mut failed_at) = (Vec::new(), Vec::new());
+    let at_ms = core.clock.now_ms();
+    for (index, Settlement { flight, answer, .. }) in answers.iter().enumerate() {
+        let row = row_key(flight);
+        match answer {
+            Answer::Applied { signed } => {
+                applied.push(TargetSuccess { row, proof: Answer::proof(*signed), at_ms });
+                applied_at.push(index);
+            }
+            Answer::Failed { reason } => {
+                let reason = reason.clone();
+                failed.push(TargetError { row, reason, retry_at_ms: None, at_ms });
+                failed_at.push(index);
+            }
+        }
+    }
+    let applied = together(&applied, |part| management.mark_target_success(part)).await;
+    let failed = together(&failed, |part| management.mark_target_error(part)).await;
+    let mut marked: Vec<_> =
+        applied_at.into_iter().zip(applied).chain(failed_at.into_iter().zip(failed)).collect();
+    marked.sort_by_key(|(index, _)| *index);
+    marked.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Records failed deliveries at the management side and reports what they complete. A failure that
+/// cannot be recorded is announced and left to the next sync.
+pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec<TargetError>) {
+    if failures.is_empty() {
+        return;
+    }
+    let _guards = core.locks.settle(failures.iter().map(|failure| &failure.row.key)).await;
+    let marked = together(&failures, |part| management.mark_target_error(part)).await;
+    for (failure, marked) in failures.into_iter().zip(marked) {
+        let TargetError { row, reason, retry_at_ms, .. } = failure;
+        let RowKey { key, target, revision } = row;
+        let flight = InFlight { key, target, revision, receive_only: false };
+        let followed = match marked {
+            Ok(marked) => follow_up(core, management, &flight, marked).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = followed {
+            let reason = error.to_string();
+            core.hub.emit(Event::Retrying { what: "recording a failed delivery", reason });
+        }
+        let InFlight { key, target, revision, .. } = flight;
+        let will_retry = retry_at_ms.is_some();
+        core.hub.emit(Event::DeliveryFailed { key, target, revision, reason, will_retry });
+    }
+}
+
+/// Reports a revision that no target is outstanding for.
+pub(crate) async fn report(
+    core: &Core,
+    management: &dyn Management,
+    key: &CredentialKey,
+    revision: Revision,
+    outcome: Outcome,
+) -> Result<(), ManagementError> {
+    let at_ms = core.clock.now_ms();
+    let report = FullyPropagated { key: key.clone(), revision, outcome, at_ms };
+    management.mark_credential_fully_propagated(report).await?;
+    core.hub.emit(Event::FullyPropagated { key: key.clone(), revision, outcome });
+    Ok(())
+}
+
+async fn follow_up(
+    core: &Core,
+    management: &dyn Management,
+    flight: &InFlight,
+    marked: Marked,
+) -> Result<(), ManagementError> {
+    match marked {
+        Marked::Outstanding | Marked::Stale => Ok(()),
+        Marked::Settled { succeeded, failed } => {
+            let outcome = Outcome::of(succeeded, failed);
+            report(core, management, &flight.key, flight.revision, outcome).await
+        }
+    }
+}
+
+fn announce(core: &Core, settlement: &Settlement) {
+    let InFlight { key, target, revision, .. } = settlement.flight.clone();
+    let error = match &settlement.answer {
+        Answer::Applied { .. } => None,
+        Answer::Failed { reason } => Some(reason.clone()),
+    };
+    core.hub.emit(Event::AckReceived { key, target, revision, error });
+}
+
+/// Writes the settled answers into the books, so that later ones are told from forged ones and no
+/// sync sends the event again.
+async fn close_books(core: &Core, answers: &[Settlement], results: &mut [Result<(), Unsettled>]) {
+    let settled: Vec<usize> = (0..results.len()).filter(|&index| results[index].is_ok()).collect();
+    let records: Vec<_> = settled
+        .iter()
+        .map(|&index| {
+            let Settlement { flight, event_id, answer } = answers[index].clone();
+            (flight, event_id, answer)
+        })
+        .collect();
+    for (index, recorded) in settled.into_iter().zip(core.ledger.record_answers(&records).await) {
+        if let Err(error) = recorded {
+            results[index] = Err(Unsettled::State(error));
+        }
+    }
+}
+
+/// Calls with all entries at once; if that fails, with each by itself, so that one bad row does not
+/// fail the others.
+async fn together<'a, T: Sync, R>(
+    entries: &'a [T],
+    call: impl Fn(&'a [T]) -> BoxFuture<'a, Result<Vec<R>, ManagementError>>,
+) -> Vec<Result<R, ManagementError>> {
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    match counted(entries, call(entries).await) {
+        Ok(answers) => answers.into_iter().map(Ok).collect(),
+        Err(error) if entries.len() == 1 => vec![Err(error)],
+        Err(_) => {
+            let mut results = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let one = std::slice::from_ref(entry);
+                let answer = counted(one, call(one).await);
+                results.push(answer.and_then(|mut answers| answers.pop().ok_or_else(miscounted)));
+            }
+            results
+        }
+    }
+}
+
+fn counted<T, R>(
+    entries: &[T],
+    answers: Result<Vec<R>, ManagementError>,
+) -> Result<Vec<R>, ManagementError> {
+    answers.and_then(
+        |answers| {
+            if answers.len() == entries.len() { Ok(answers) } else { Err(miscounted()) }
+        },
+    )
+}
+
+fn miscounted() -> ManagementError {
+    ManagementError::permanent("the adapter did not give one answer per entry")
+}
+
+pub(crate) fn row_key(flight: &InFlight) -> RowKey {
+    RowKey { key: flight.key.clone(), target: flight.target.clone(), revision: flight.revision }
+}

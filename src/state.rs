@@ -1,0 +1,167 @@
+//! The port to the state of propagation: a small transactional key-value store.
+//!
+//! Cursors, revisions and in-flight events are records in it; what they mean is decided in one
+//! place above it, so an adapter has nothing to decide.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::error::StoreError;
+
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+mod transact;
+
+pub use memory::MemoryState;
+#[cfg(feature = "redis")]
+pub use redis::{RedisOptions, RedisState};
+pub(crate) use transact::{Decided, transact};
+
+/// Where a value stands: a key of its own, or a field of a hash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The key.
+    pub name: String,
+    /// The field, when the key is a hash.
+    pub field: Option<String>,
+}
+
+impl Key {
+    /// A key that holds one value.
+    pub fn value(name: impl Into<String>) -> Self {
+        Self { name: name.into(), field: None }
+    }
+
+    /// A field of a hash.
+    pub fn field(name: impl Into<String>, field: impl Into<String>) -> Self {
+        Self { name: name.into(), field: Some(field.into()) }
+    }
+}
+
+/// What must still be true for a transaction to happen: the key holds exactly this (`None`: nothing).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Where.
+    pub key: Key,
+    /// The expected value.
+    pub expected: Option<String>,
+}
+
+/// One change of a transaction.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Where.
+    pub key: Key,
+    /// The new value; `None` removes the key.
+    pub value: Option<String>,
+    /// How long the value lives; `None`: until it is removed. Only for keys without a field.
+    pub ttl: Option<Duration>,
+}
+
+/// Values hold secret hashes: only keys are shown.
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Write").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// All checks hold and all writes happen, or nothing happens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// What must still be true.
+    pub checks: Vec<Check>,
+    /// What then changes.
+    pub writes: Vec<Write>,
+}
+
+impl Transaction {
+    /// Adds a check.
+    #[must_use]
+    pub fn check(mut self, key: Key, expected: Option<String>) -> Self {
+        self.checks.push(Check { key, expected });
+        self
+    }
+
+    /// Adds a write.
+    #[must_use]
+    pub fn write(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+}
+
+impl Write {
+    /// A value that stays.
+    pub fn set(key: Key, value: impl Into<String>) -> Self {
+        Self { key, value: Some(value.into()), ttl: None }
+    }
+
+    /// A value that passes.
+    pub fn set_for(key: Key, value: impl Into<String>, ttl: Duration) -> Self {
+        Self { key, value: Some(value.into()), ttl: Some(ttl) }
+    }
+
+    /// A removal.
+    #[must_use]
+    pub fn remove(key: Key) -> Self {
+        Self { key, value: None, ttl: None }
+    }
+}
+
+/// What became of a transaction. Exhaustive: an adapter has nothing else to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// All checks held and all writes happened.
+    Done,
+    /// A check did not hold; nothing changed.
+    Conflict,
+    /// The store refuses this transaction for good, for example because a key is of another type;
+    /// nothing changed.
+    Refused(String),
+}
+
+/// A page of a hash: fields with their values, and where the next page starts.
+pub type FieldPage = (Vec<(String, String)>, Option<String>);
+
+/// Holds cursors, revisions and in-flight events, and (through
+/// [`KeyedCredentialStore`](crate::store::KeyedCredentialStore)) the credentials they belong to.
+///
+/// # Cancellation
+/// A dropped call may or may not have taken effect; every caller in this crate copes with both.
+#[async_trait]
+pub trait StateStore: Send + Sync + fmt::Debug + 'static {
+    /// The values of some keys, in their order.
+    ///
+    /// # Errors
+    /// Transient when the store cannot be reached now.
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<String>>, StoreError>;
+
+    /// Runs each transaction atomically, in their order, and tells for each what became of it: one
+    /// outcome per transaction. One that did not happen does not undo another.
+    ///
+    /// # Errors
+    /// Transient when the store cannot be reached now: then each transaction happened or not.
+    async fn commit(&self, transactions: &[Transaction]) -> Result<Vec<Committed>, StoreError>;
+
+    /// A page of a hash's fields, in no order; `after` is what the page before returned. A field
+    /// that is there all the while appears at least once.
+    ///
+    /// # Errors
+    /// Transient when the store cannot be reached now.
+    async fn fields(&self, hash: &str, after: Option<String>) -> Result<FieldPage, StoreError>;
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    async fn ping(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,127 @@
+//! State in memory, for tests and for trying out. Gone when the process ends.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{Committed, FieldPage, Key, StateStore, Transaction, Write};
+use crate::error::StoreError;
+
+/// State in memory. Clones share it.
+#[derive(Clone, Default)]
+pub struct MemoryState {
+    tables: Arc<Mutex<Tables>>,
+}
+
+#[derive(Default)]
+struct Tables {
+    values: HashMap<String, (String, Option<Instant>)>,
+    hashes: HashMap<String, BTreeMap<String, String>>,
+}
+
+const PAGE: usize = 500;
+
+impl MemoryState {
+    /// Empty state.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets everything, as a store that lost its disk.
+    pub fn wipe(&self) {
+        *self.lock() = Tables::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Values hold secret hashes: none is shown.
+impl fmt::Debug for MemoryState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryState").finish_non_exhaustive()
+    }
+}
+
+impl Tables {
+    fn read(&self, key: &Key) -> Option<&String> {
+        match &key.field {
+            Some(field) => self.hashes.get(&key.name)?.get(field),
+            None => self
+                .values
+                .get(&key.name)
+                .filter(|(_, until)| until.is_none_or(|until| Instant::now() < until))
+                .map(|(value, _)| value),
+        }
+    }
+
+    fn write(&mut self, write: &Write) {
+        let Key { name, field } = &write.key;
+        match (field, &write.value) {
+            (Some(field), Some(value)) => {
+                self.hashes.entry(name.clone()).or_default().insert(field.clone(), value.clone());
+            }
+            (Some(field), None) => {
+                if let Some(hash) = self.hashes.get_mut(name) {
+                    hash.remove(field);
+                }
+            }
+            (None, Some(value)) => {
+                let until = write.ttl.map(|ttl| Instant::now() + ttl);
+                self.values.insert(name.clone(), (value.clone(), until));
+            }
+            (None, None) => {
+                self.values.remove(name);
+            }
+        }
+    }
+
+    fn run(&mut self, transaction: &Transaction) -> Committed {
+        let holds =
+            transaction.checks.iter().all(|check| self.read(&check.key) == check.expected.as_ref());
+        if !holds {
+            return Committed::Conflict;
+        }
+        transaction.writes.iter().for_each(|write| self.write(write));
+        Committed::Done
+    }
+}
+
+#[async_trait]
+impl StateStore for MemoryState {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<String>>, StoreError> {
+        let tables = self.lock();
+        Ok(keys.iter().map(|key| tables.read(key).cloned()).collect())
+    }
+
+    async fn commit(&self, transactions: &[Transaction]) -> Result<Vec<Committed>, StoreError> {
+        let mut tables = self.lock();
+        Ok(transactions.iter().map(|transaction| tables.run(transaction)).collect())
+    }
+
+    async fn fields(&self, hash: &str, after: Option<String>) -> Result<FieldPage, StoreError> {
+        let tables = self.lock();
+        let Some(fields) = tables.hashes.get(hash) else {
+            return Ok((Vec::new(), None));
+        };
+        let page: Vec<_> = match after {
+            Some(after) => fields
+                .range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))
+                .take(PAGE)
+                .map(|(field, value)| (field.clone(), value.clone()))
+                .collect(),
+            None => fields.iter().take(PAGE).map(|(f, v)| (f.clone(), v.clone())).collect(),
+        };
+        let next = (page.len() == PAGE).then(|| page.last().map(|(f, _)| f.clone())).flatten();
+        Ok((page, next))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,221 @@
+//! State in Redis, shared by all replicas of a peer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, Script, ServerErrorKind, Value};
+
+use super::{Committed, FieldPage, Key, StateStore, Transaction};
+use crate::error::{Error, Result, StoreError};
+
+/// How patiently Redis is used. Callers retry with backoff of their own, so these stay short: one
+/// call against a dead server ends within about two seconds.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RedisOptions {
+    /// Bound for one answer. Default: 1 s.
+    pub response_timeout: Duration,
+    /// Bound for one attempt to connect. Default: 500 ms.
+    pub connect_timeout: Duration,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self {
+            response_timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_millis(500),
+        }
+    }
+}
+
+/// State in one Redis server, or in a Redis Cluster whose key names share one hash tag
+/// (`docs/redis-layout.md`). Clones share the connection, which reconnects by itself.
+#[derive(Clone)]
+pub struct RedisState {
+    connection: ConnectionManager,
+    transact: Script,
+}
+
+impl RedisState {
+    /// Prepares a connection to `redis://[user:password@]host[:port][/db]`. Connects at the first
+    /// use, so that a peer can start while Redis is away.
+    ///
+    /// # Errors
+    /// `InvalidOptions` when the URL cannot be read; the URL is not repeated in the error.
+    pub fn open(url: &str) -> Result<Self> {
+        Self::open_with(url, RedisOptions::default())
+    }
+
+    /// As [`RedisState::open`], with other limits.
+    ///
+    /// # Errors
+    /// `InvalidOptions` when the URL cannot be read; the URL is not repeated in the error.
+    pub fn open_with(url: &str, options: RedisOptions) -> Result<Self> {
+        let invalid = |_| Error::invalid("Redis URL", "redis://[user:password@]host[:port][/db]");
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(options.connect_timeout))
+            .set_response_timeout(Some(options.response_timeout))
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(50))
+            .set_max_delay(Duration::from_millis(200));
+        let connection = redis::Client::open(url)
+            .and_then(|client| client.get_connection_manager_lazy(config))
+            .map_err(invalid)?;
+        Ok(Self { connection, transact: Script::new(include_str!("transact.lua")) })
+    }
+}
+
+impl fmt::Debug for RedisState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisState").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl StateStore for RedisState {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<String>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (pipeline, order) = reads(keys);
+        let replies: Vec<Vec<Option<String>>> =
+            pipeline.query_async(&mut self.connection.clone()).await.map_err(store_error)?;
+        let mut values = vec![None; keys.len()];
+        for (value, index) in replies.into_iter().flatten().zip(order) {
+            values[index] = value;
+        }
+        Ok(values)
+    }
+
+    async fn commit(&self, transactions: &[Transaction]) -> Result<Vec<Committed>, StoreError> {
+        if transactions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut call = self.transact.prepare_invoke();
+        call.arg(transactions.len());
+        for transaction in transactions {
+            call.arg(transaction.checks.len()).arg(transaction.writes.len());
+            for check in &transaction.checks {
+                call.key(&check.key.name).arg(place(&check.key)).arg(operand(&check.expected));
+            }
+            for write in &transaction.writes {
+                let ttl = write.ttl.map_or(0, |ttl| ttl.as_millis().max(1));
+                call.key(&write.key.name)
+                    .arg(place(&write.key))
+                    .arg(operand(&write.value))
+                    .arg(ttl.to_string());
+            }
+        }
+        let results: Vec<Value> =
+            call.invoke_async(&mut self.connection.clone()).await.map_err(store_error)?;
+        results.into_iter().map(committed).collect()
+    }
+
+    async fn fields(&self, hash: &str, after: Option<String>) -> Result<FieldPage, StoreError> {
+        let (next, page): (String, Vec<(String, String)>) = redis::cmd("HSCAN")
+            .arg(hash)
+            .arg(after.as_deref().unwrap_or("0"))
+            .arg("COUNT")
+            .arg(500)
+            .query_async(&mut self.connection.clone())
+            .await
+            .map_err(store_error)?;
+        Ok((page, (next != "0").then_some(next)))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        redis::cmd("PING").query_async(&mut self.connection.clone()).await.map_err(store_error)
+    }
+}
+
+/// One `MGET` for plain keys and one `HMGET` per hash, with the index in `keys` of each value that
+/// comes back.
+fn reads(keys: &[Key]) -> (Pipeline, Vec<usize>) {
+    let mut pipeline = redis::pipe();
+    let mut order = Vec::with_capacity(keys.len());
+    let mut hashes: BTreeMap<&str, Vec<(usize, &str)>> = BTreeMap::new();
+    let mut plain = redis::cmd("MGET");
+    for (index, key) in keys.iter().enumerate() {
+        match &key.field {
+            Some(field) => hashes.entry(&key.name).or_default().push((index, field)),
+            None => {
+                plain.arg(&key.name);
+                order.push(index);
+            }
+        }
+    }
+    if !order.is_empty() {
+        pipeline.add_command(plain);
+    }
+    for (name, fields) in hashes {
+        let command = pipeline.cmd("HMGET").arg(name);
+        for (index, field) in fields {
+            command.arg(field);
+            order.push(index);
+        }
+    }
+    (pipeline, order)
+}
+
+fn place(key: &Key) -> String {
+    key.field.as_ref().map_or_else(|| "v".into(), |field| format!("f{field}"))
+}
+
+fn operand(value: &Option<String>) -> String {
+    value.as_ref().map_or_else(|| "n".into(), |value| format!("s{value}"))
+}
+
+fn committed(result: Value) -> Result<Committed, StoreError> {
+    match result {
+        Value::Int(1) => Ok(Committed::Done),
+        Value::Int(_) => Ok(Committed::Conflict),
+        other => {
+            let text = String::from_redis_value(other).map_err(|_| {
+                StoreError::permanent("Redis answered the script with another type")
+            })?;
+            if TRANSIENT_CODES.iter().any(|code| text.trim_start_matches('-').starts_with(code)) {
+                return Err(StoreError::transient(text));
+            }
+            Ok(Committed::Refused(text))
+        }
+    }
+}
+
+/// What a server says when it cannot serve now but will later, without any change to the request.
+const TRANSIENT_CODES: [&str; 12] = [
+    "LOADING",
+    "OOM",
+    "READONLY",
+    "MASTERDOWN",
+    "BUSY",
+    "TRYAGAIN",
+    "CLUSTERDOWN",
+    "NOREPLICAS",
+    "MISCONF",
+    "NOAUTH",
+    "WRONGPASS",
+    "UNBLOCKED",
+];
+
+fn store_error(error: RedisError) -> StoreError {
+    let transient = match error.kind() {
+        ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm) => false,
+        ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::ExecAbort) => false,
+        ErrorKind::Extension => error.code().is_some_and(|code| TRANSIENT_CODES.contains(&code)),
+        ErrorKind::UnexpectedReturnType | ErrorKind::Parse | ErrorKind::InvalidClientConfig => {
+            false
+        }
+        // Unreachable, timed out, loading, read-only, refused authentication: nothing may be lost
+        // over it, so it is tried again.
+        _ => true,
+    };
+    let made = if transient {
+        StoreError::transient("Redis cannot serve now")
+    } else {
+        StoreError::permanent("Redis refuses the request")
+    };
+    made.with_source(error)
+}

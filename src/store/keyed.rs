@@ -1,0 +1,169 @@
+//! Credentials and their cursors in a [`StateStore`], in the layout that other implementations
+//! share.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Applied, Credential, CredentialStore, VersionedChange};
+use crate::cursor::Cursor;
+use crate::error::StoreError;
+use crate::id::{ClientId, Track};
+use crate::state::{Decided, Key, MemoryState, StateStore, Write, transact};
+
+/// The credentials of one track in a [`StateStore`].
+///
+/// With [`RedisState`](crate::state::RedisState) below it is the store that Node services read and
+/// write: `<namespace>:clients`, `<namespace>:credentials-backup:<clientId>`, and the cursor at
+/// `<state prefix>:last-seen:<track>:<clientId>`.
+#[derive(Clone, Debug)]
+pub struct KeyedCredentialStore<S> {
+    state: S,
+    track: Track,
+    namespace: String,
+    state_prefix: String,
+    backup_ttl: Duration,
+}
+
+/// Credentials in Redis, shared with verifiers in any language.
+#[cfg(feature = "redis")]
+pub type RedisCredentialStore = KeyedCredentialStore<crate::state::RedisState>;
+
+/// Credentials in memory.
+pub type MemoryCredentialStore = KeyedCredentialStore<MemoryState>;
+
+impl<S: StateStore> KeyedCredentialStore<S> {
+    /// Credentials of a track under a namespace, for example `hmac:http`.
+    pub fn new(state: S, track: Track, namespace: impl Into<String>) -> Self {
+        Self {
+            state,
+            track,
+            namespace: namespace.into(),
+            state_prefix: crate::ledger::DEFAULT_PREFIX.into(),
+            backup_ttl: Duration::from_secs(600),
+        }
+    }
+
+    /// How long the previous hash is kept after a change. Default: 600 s.
+    #[must_use]
+    pub fn backup_ttl(mut self, ttl: Duration) -> Self {
+        self.backup_ttl = ttl;
+        self
+    }
+
+    /// Where cursors stand. Must be the same as the propagator's state prefix. Default:
+    /// `propagation`.
+    #[must_use]
+    pub fn state_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.state_prefix = prefix.into();
+        self
+    }
+
+    fn record_key(&self, client_id: &ClientId) -> Key {
+        Key::field(format!("{}:clients", self.namespace), client_id.as_str())
+    }
+
+    fn backup_key(&self, client_id: &ClientId) -> Key {
+        Key::value(format!("{}:credentials-backup:{client_id}", self.namespace))
+    }
+
+    fn cursor_key(&self, client_id: &ClientId) -> Key {
+        Key::value(format!("{}:last-seen:{}:{client_id}", self.state_prefix, self.track))
+    }
+
+    /// Decides one change against what stands there: the outcome, and the writes that make it so.
+    fn decide(
+        &self,
+        change: &VersionedChange,
+        read: &[Option<String>],
+        now_ms: u64,
+    ) -> Decided<Applied> {
+        let (record, cursor) = (stored(read, 0), stored(read, 1));
+        if let Some(held) = cursor.and_then(read_cursor) {
+            if held == change.version {
+                return (Applied::Already, Vec::new());
+            }
+            if held > change.version {
+                return (Applied::Stale(held), Vec::new());
+            }
+        }
+        let client_id = &change.client_id;
+        let old = record.and_then(Credential::from_stored);
+        let new = Credential::after(old.as_ref(), &change.change, now_ms);
+        let mut writes =
+            vec![Write::set(self.cursor_key(client_id), write_cursor(&change.version))];
+        match (&old, &new) {
+            (_, None) => {
+                writes.push(Write::remove(self.record_key(client_id)));
+                writes.push(Write::remove(self.backup_key(client_id)));
+            }
+            (old, Some(new)) => {
+                writes.push(Write::set(self.record_key(client_id), new.to_stored()));
+                let replaced = old.as_ref().filter(|old| old.secret_hash != new.secret_hash);
+                writes.extend(replaced.map(|old| {
+                    let hash = old.secret_hash.expose();
+                    Write::set_for(self.backup_key(client_id), hash, self.backup_ttl)
+                }));
+            }
+        }
+        (Applied::Changed, writes)
+    }
+}
+
+#[async_trait]
+impl<S: StateStore> CredentialStore for KeyedCredentialStore<S> {
+    fn track(&self) -> Track {
+        self.track
+    }
+
+    async fn get(&self, client_id: &ClientId) -> Result<Option<Credential>, StoreError> {
+        match self.state.get(&[self.record_key(client_id)]).await?.pop().flatten() {
+            None => Ok(None),
+            Some(text) => Credential::from_stored(&text)
+                .map(Some)
+                .ok_or_else(|| StoreError::permanent("a stored credential has no usable hash")),
+        }
+    }
+
+    async fn cursor(&self, client_id: &ClientId) -> Result<Option<Cursor>, StoreError> {
+        let text = self.state.get(&[self.cursor_key(client_id)]).await?.pop().flatten();
+        Ok(text.as_deref().and_then(read_cursor))
+    }
+
+    async fn apply(
+        &self,
+        changes: &[VersionedChange],
+        now_ms: u64,
+    ) -> Vec<Result<Applied, StoreError>> {
+        transact(
+            &self.state,
+            changes,
+            |change| vec![self.record_key(&change.client_id), self.cursor_key(&change.client_id)],
+            |change, read| self.decide(change, read, now_ms),
+        )
+        .await
+    }
+
+    async fn list(
+        &self,
+        after: Option<String>,
+    ) -> Result<(Vec<ClientId>, Option<String>), StoreError> {
+        let (fields, next) =
+            self.state.fields(&format!("{}:clients", self.namespace), after).await?;
+        let ids = fields.into_iter().filter_map(|(id, _)| ClientId::new(id).ok()).collect();
+        Ok((ids, next))
+    }
+}
+
+fn stored(read: &[Option<String>], index: usize) -> Option<&str> {
+    read.get(index).and_then(Option::as_deref)
+}
+
+/// A cursor that cannot be read counts as absent: the next version then moves it.
+fn read_cursor(text: &str) -> Option<Cursor> {
+    serde_json::from_str(text).ok()
+}
+
+fn write_cursor(version: &Cursor) -> String {
+    serde_json::to_string(version).unwrap_or_default()
+}

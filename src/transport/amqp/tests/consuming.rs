@@ -1,0 +1,118 @@
+use hmac_propagator_support::eventually;
+use hmac_propagator_support::lapin::types::{AMQPValue, FieldTable};
+
+use super::*;
+
+#[tokio::test]
+async fn an_acked_delivery_is_gone_and_an_unacked_one_comes_again() {
+    let mut scene = Scene::new().await;
+    for body in ["1", "2"] {
+        scene.transport.publish(&peer("own"), body.into()).await.unwrap();
+    }
+    let first = receive(&mut scene.deliveries).await;
+    let second = receive(&mut scene.deliveries).await;
+    assert_eq!((&first.body[..], &second.body[..]), (&b"1"[..], &b"2"[..]));
+    second.ack().await;
+    scene.transport.close(BOUND).await;
+    drop(first);
+    eventually(BOUND, || async {
+        (scene.queues.count(OWN).await.unwrap() == Some(1)).then_some(())
+    })
+    .await;
+    let left = scene.queues.get(OWN).await.unwrap().unwrap();
+    assert_eq!(left.body, b"1");
+    assert!(left.redelivered);
+}
+
+#[tokio::test]
+async fn no_more_than_the_prefetch_is_handed_out() {
+    let broker = Broker::start().await.unwrap();
+    let vhost = broker.vhost().await.unwrap();
+    let queues = vhost.queues().await.unwrap();
+    queues.declare(OWN).await.unwrap();
+    for _ in 0..5 {
+        queues.publish(OWN, b"{}").await.unwrap();
+    }
+    let mut options = options(&broker, &vhost, broker.address());
+    options.prefetch = 2;
+    let (_transport, mut deliveries) = start(options);
+    let first = receive(&mut deliveries).await;
+    let _second = receive(&mut deliveries).await;
+    // Three stay ready as long as nothing is settled.
+    assert_eq!(queues.count(OWN).await.unwrap(), Some(3));
+    first.ack().await;
+    receive(&mut deliveries).await;
+}
+
+#[tokio::test]
+async fn the_own_queue_deleted_is_declared_and_consumed_again() {
+    let mut scene = Scene::new().await;
+    let mut seen = scene.transport.health();
+    seen.mark_unchanged();
+    scene.queues.delete(OWN).await.unwrap();
+    let down = bounded(seen.wait_for(|health| !health.consumer.is_up())).await.unwrap().clone();
+    assert!(reason(&down.consumer).unwrap().contains("own queue"), "{down:?}");
+    assert!(down.publisher.is_up());
+    health(&scene.transport, both_up).await;
+    scene.transport.publish(&peer("own"), b"again".to_vec()).await.unwrap();
+    assert_eq!(receive(&mut scene.deliveries).await.body, b"again");
+}
+
+#[tokio::test]
+async fn an_own_queue_with_foreign_arguments_is_reported_until_it_is_gone() {
+    let broker = Broker::start().await.unwrap();
+    let vhost = broker.vhost().await.unwrap();
+    let queues = vhost.queues().await.unwrap();
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(7));
+    queues.declare_with(OWN, arguments).await.unwrap();
+    let (transport, mut deliveries) = start(options(&broker, &vhost, broker.address()));
+    let down =
+        health(&transport, |health| health.publisher.is_up() && reason(&health.consumer).is_some())
+            .await;
+    let text = reason(&down.consumer).unwrap();
+    assert!(text.contains("own queue exists with other arguments"), "{text}");
+    assert!(text.contains("x-max-length"), "{text}");
+    queues.delete(OWN).await.unwrap();
+    health(&transport, both_up).await;
+    transport.publish(&peer("own"), b"{}".to_vec()).await.unwrap();
+    receive(&mut deliveries).await;
+}
+
+#[tokio::test]
+async fn a_channel_closed_by_the_consumer_timeout_is_replaced_and_the_delivery_comes_again() {
+    let broker = Broker::start_private_with("consumer_timeout = 300\n").await.unwrap();
+    // How often channels look for late acks; a minute unless set.
+    broker.eval("application:set_env(rabbit, channel_tick_interval, 200).").await.unwrap();
+    let vhost = broker.vhost().await.unwrap();
+    let (transport, mut deliveries) = start(options(&broker, &vhost, broker.address()));
+    health(&transport, both_up).await;
+    transport.publish(&peer("own"), b"slow".to_vec()).await.unwrap();
+    let late = receive(&mut deliveries).await;
+    let down = health(&transport, |health| !health.consumer.is_up()).await;
+    assert!(reason(&down.consumer).unwrap().contains("timed out"), "{down:?}");
+    let again = receive(&mut deliveries).await;
+    assert_eq!(again.body, b"slow");
+    // The late ack belongs to the old channel: it must not settle anything on the new one.
+    late.ack().await;
+    again.ack().await;
+    transport.close(BOUND).await;
+    let queues = vhost.queues().await.unwrap();
+    assert_eq!(queues.count(OWN).await.unwrap(), Some(0));
+}
+
+#[tokio::test]
+async fn after_stop_nothing_more_is_handed_out_and_what_was_can_still_be_acked() {
+    let mut scene = Scene::new().await;
+    scene.transport.publish(&peer("own"), b"1".to_vec()).await.unwrap();
+    let handed_out = receive(&mut scene.deliveries).await;
+    bounded(scene.transport.stop_consuming()).await;
+    bounded(scene.transport.stop_consuming()).await;
+    scene.transport.publish(&peer("own"), b"2".to_vec()).await.unwrap();
+    assert!(bounded(scene.deliveries.recv()).await.is_none());
+    handed_out.ack().await;
+    scene.transport.close(BOUND).await;
+    let left = scene.queues.get(OWN).await.unwrap().unwrap();
+    assert_eq!(left.body, b"2");
+    assert!(scene.queues.get(OWN).await.unwrap().is_none());
+}
