@@ -184,7 +184,23 @@ async fn still_current(core: &Core, failures: Vec<TargetError>) -> Option<Vec<Ta
     }
 }
 
-/// Reports a revision that no target is outstanding for.
+/// Reports a revision that a sync found complete, unless a newer one has come meanwhile.
+pub(crate) async fn report_found(
+    core: &Core,
+    management: &dyn Management,
+    key: &CredentialKey,
+    revision: Revision,
+    outcome: Outcome,
+) -> Result<(), Unsettled> {
+    let _guards = core.locks.settle(std::iter::once(key)).await;
+    let currencies = core.ledger.currencies(&[(key, revision)]).await.map_err(Unsettled::State)?;
+    if currencies != [Currency::Current] {
+        return Ok(());
+    }
+    report(core, management, key, revision, outcome).await.map_err(Unsettled::Management)
+}
+
+/// Reports a revision that no target is outstanding for. The caller holds the lock.
 pub(crate) async fn report(
     core: &Core,
     management: &dyn Management,

@@ -124,7 +124,7 @@ impl Pass {
         outcome: crate::management::Outcome,
     ) {
         let reported =
-            settlement::report(&self.core, &*self.management, key, revision, outcome).await;
+            settlement::report_found(&self.core, &*self.management, key, revision, outcome).await;
         if let Err(error) = reported {
             let reason = error.to_string();
             self.core.hub.emit(Event::Retrying { what: "reporting a revision", reason });
