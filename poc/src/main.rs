@@ -20,7 +20,9 @@ use crate::page::Page;
 /// Errors end as one line for the operator.
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
+// As a shell reports a process that a signal ended.
 const INTERRUPTED: u8 = 130;
+const TERMINATED: u8 = 143;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -44,7 +46,7 @@ async fn operate() -> Result<ExitCode> {
     tokio::select! {
         shown = show() => shown,
         _ = interrupt.recv() => Ok(ExitCode::from(INTERRUPTED)),
-        _ = terminate.recv() => Ok(ExitCode::from(INTERRUPTED)),
+        _ = terminate.recv() => Ok(ExitCode::from(TERMINATED)),
     }
 }
 
