@@ -16,9 +16,6 @@ mod revision;
 pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Standing, Ticket};
 pub(crate) use revision::Opened;
 
-/// Where the records stand unless configured: the prefix that Node peers use.
-pub(crate) const DEFAULT_PREFIX: &str = "propagation";
-
 /// How long things may take before somebody else steps in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {

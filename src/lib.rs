@@ -1,38 +1,47 @@
 //! Propagates HMAC credentials across a service mesh.
 
-pub mod broker;
+pub mod auth;
 pub mod clock;
 pub mod cursor;
 pub mod entropy;
 pub mod error;
-pub mod event;
 pub mod id;
-pub mod management;
-pub mod propagator;
 pub mod secret;
 pub mod state;
 pub mod store;
 
+#[cfg(feature = "propagation")]
+pub mod broker;
+#[cfg(feature = "propagation")]
+pub mod event;
+#[cfg(feature = "propagation")]
+pub mod management;
+#[cfg(feature = "propagation")]
+pub mod propagator;
+
+mod hex;
+
+#[cfg(feature = "propagation")]
 mod backoff;
+#[cfg(feature = "propagation")]
 mod core;
+#[cfg(feature = "propagation")]
 mod decision;
+#[cfg(feature = "propagation")]
 mod gate;
+#[cfg(feature = "propagation")]
 mod inbound;
+#[cfg(feature = "propagation")]
 mod ledger;
+#[cfg(feature = "propagation")]
 mod locks;
+#[cfg(feature = "propagation")]
 mod outbound;
+#[cfg(feature = "propagation")]
 mod settlement;
+#[cfg(feature = "propagation")]
 mod sources;
+#[cfg(feature = "propagation")]
 mod transport;
+#[cfg(feature = "propagation")]
 mod wire;
-mod auth {
-    pub fn hash_client_secret(
-        s: &crate::secret::ClientSecret,
-        _t: &crate::secret::SecretToken,
-    ) -> crate::secret::SecretHash {
-        use sha2::{Digest, Sha256};
-        let d = Sha256::digest(s.expose());
-        crate::secret::SecretHash::parse(&d.iter().map(|b| format!("{b:02x}")).collect::<String>())
-            .unwrap()
-    }
-}
