@@ -40,16 +40,17 @@ pub(crate) async fn decide(
     let mut floor = 0;
     for _ in 0..ROUNDS {
         let revision = open(core, key, floor).await?;
-        match attempt(core, &*management, key, request, revision).await {
-            Ok(Some(recorded)) => return Ok((recorded, revision)),
+        let attempted = attempt(core, &*management, key, request, revision).await;
+        if let Ok(Some(recorded)) = attempted {
+            return Ok((recorded, revision));
+        }
+        // If this fails, others (and the next round) wait for the lease to end: a delay, no fault.
+        let _ = core.ledger.abandon_revision(key, revision).await;
+        match attempted {
             // What overtook it here moved the cursor, so the next revision is greater.
-            Ok(None) => {}
+            Ok(_) => {}
             Err(Failure::Stale(current)) => floor = current.get().saturating_add(1),
-            Err(Failure::Final(error)) => {
-                // Left open, others would wait for the lease to end: a delay, not a fault.
-                let _ = core.ledger.abandon_revision(key, revision).await;
-                return Err(error);
-            }
+            Err(Failure::Final(error)) => return Err(error),
         }
     }
     Err(Error::new(ErrorKind::Superseded, "newer decisions kept overtaking this one"))
@@ -77,7 +78,7 @@ impl From<StoreError> for Failure {
 
 /// Waits until no other process decides about the credential, and takes the next revision.
 async fn open(core: &Core, key: &CredentialKey, floor: u64) -> Result<Revision> {
-    let until = Instant::now() + core.ledger.lease() + Duration::from_secs(1);
+    let until = Instant::now() + core.ledger.longest_wait();
     loop {
         match core.ledger.open_revision(key, floor).await? {
             Opened::Yes(revision) => return Ok(revision),

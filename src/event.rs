@@ -255,12 +255,8 @@ fn log(event: &Event) {
         Event::AnswerUndeliverable { source } => {
             tracing::warn!(%source, "the source of an event has no queue for the answer");
         }
-        Event::Disconnected { link, reason } => {
-            tracing::warn!(?link, reason, "the broker connection does not work");
-        }
-        Event::Connected { link, again } => {
-            tracing::info!(?link, again, "the broker connection works");
-        }
+        // The transport logs these itself.
+        Event::Disconnected { .. } | Event::Connected { .. } => {}
         other => tracing::debug!(event = ?other),
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "propagation")]
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
 
@@ -254,6 +255,16 @@ impl EventId {
         Ok(Self(id))
     }
 
+    /// The id as it stands in messages.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Making ids.
+#[cfg(feature = "propagation")]
+impl EventId {
     /// A fresh random id.
     pub(crate) fn random(entropy: &dyn Entropy) -> Self {
         Self::from_bytes(entropy.bytes16())
@@ -288,12 +299,6 @@ impl EventId {
         }
         Self(text)
     }
-
-    /// The id as it stands in messages.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl fmt::Display for EventId {
@@ -318,6 +323,7 @@ impl From<EventId> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(feature = "propagation")]
     use crate::entropy::OsEntropy;
 
     #[test]
@@ -340,6 +346,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "propagation")]
     #[test]
     fn event_ids_are_version_4_uuids_and_keep_their_prefix() {
         let id = EventId::with_prefix([0xde, 0xad, 0xbe, 0xef], &OsEntropy);

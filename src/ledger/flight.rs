@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::revision::RevisionRecord;
+use super::revision::{Currency, RevisionRecord};
 use super::{Ledger, ms, parse, print};
 use crate::error::StoreError;
 use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
@@ -58,13 +58,6 @@ pub(crate) struct InFlight {
     pub(crate) revision: Revision,
     /// The target cannot sign its answer.
     pub(crate) receive_only: bool,
-}
-
-/// An event id that is known, with what is known of its credential now.
-#[derive(Clone, Debug)]
-pub(crate) struct Standing {
-    pub(crate) flight: InFlight,
-    pub(crate) revision: RevisionRecord,
 }
 
 /// A row that a sync found open.
@@ -124,7 +117,8 @@ impl Ledger {
     ) -> Decided<Claim> {
         let InFlight { key, target, revision, .. } = &row.flight;
         let known: RevisionRecord = parse(read, 1).unwrap_or_default();
-        if known.supersedes(*revision) || known.may_replace(*revision, now_ms, self.lease()) {
+        let currency = known.currency(*revision, now_ms, self.timing.operation_lease);
+        if currency != Currency::Current {
             return (Claim::Superseded, Vec::new());
         }
         let old: Option<FlightRecord> = parse(read, 0);
@@ -213,24 +207,14 @@ impl Ledger {
         .await
     }
 
-    /// What each event id stands for, with what is known of its credential; `None`: unknown.
-    pub(crate) async fn standing(
+    /// What each event id stands for; `None`: unknown.
+    pub(crate) async fn flights(
         &self,
         event_ids: &[&EventId],
-    ) -> Result<Vec<Option<Standing>>, StoreError> {
+    ) -> Result<Vec<Option<InFlight>>, StoreError> {
         let names: Vec<_> = event_ids.iter().map(|id| self.event_key(id)).collect();
         let read = self.state.get(&names).await?;
-        let flights: Vec<Option<InFlight>> =
-            (0..event_ids.len()).map(|index| parse(&read, index)).collect();
-        let keys: Vec<_> = flights.iter().flatten().map(|flight| &flight.key).collect();
-        let mut revisions = self.revisions(&keys).await?.into_iter();
-        Ok(flights
-            .iter()
-            .map(|flight| {
-                let flight = flight.clone()?;
-                Some(Standing { flight, revision: revisions.next().unwrap_or_default() })
-            })
-            .collect())
+        Ok((0..event_ids.len()).map(|index| parse(&read, index)).collect())
     }
 
     /// Writes answers down. Of several answers to one event a success counts more than an error.

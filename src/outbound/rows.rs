@@ -115,7 +115,7 @@ fn change(operation: Operation) -> Result<(&'static str, Change), String> {
         allowed_ips: allowed_ips
             .map(|rules| AllowedIps::parse(&rules))
             .transpose()
-            .map_err(|e| format!("allowedIps: {e}"))?,
+            .map_err(|e| e.to_string())?,
         expires_at: expires_at.map_or(Expiry::Never, Expiry::At),
     };
     Ok((if create { "credential.create" } else { "credential.update" }, change))

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
 use crate::gate::Passage;
 use crate::id::{CredentialKey, Revision};
-use crate::ledger::{Claim, InFlight};
+use crate::ledger::{Claim, Currency, InFlight};
 use crate::management::{FetchPending, Management, PendingPage, TargetError, TargetSent};
 use crate::settlement::{self, Settlement, row_key};
 use crate::store::VersionedChange;
@@ -124,7 +124,7 @@ impl Pass {
         outcome: crate::management::Outcome,
     ) {
         let reported =
-            settlement::report(&self.core, &*self.management, key, revision, outcome).await;
+            settlement::report_found(&self.core, &*self.management, key, revision, outcome).await;
         if let Err(error) = reported {
             let reason = error.to_string();
             self.core.hub.emit(Event::Retrying { what: "reporting a revision", reason });
@@ -135,20 +135,16 @@ impl Pass {
     /// already unless a process died in the middle of a decision or the store lost its data.
     async fn make_local(&mut self, jobs: Vec<Job>) -> Result<Vec<Job>> {
         let mut behind: BTreeMap<(CredentialKey, Revision), VersionedChange> = BTreeMap::new();
-        let keys: Vec<_> = jobs.iter().map(|job| &job.claim.flight.key).collect();
-        let revisions = self.core.ledger.revisions(&keys).await?;
-        for (job, known) in jobs.iter().zip(revisions) {
+        let rows: Vec<_> =
+            jobs.iter().map(|job| (&job.claim.flight.key, job.claim.flight.revision)).collect();
+        let not_local = self.core.ledger.not_local(&rows).await?;
+        for (job, _) in jobs.iter().zip(not_local).filter(|(_, not_local)| *not_local) {
             let InFlight { key, revision, .. } = &job.claim.flight;
-            let leave = known.is_local(*revision)
-                || known.supersedes(*revision)
-                || known.may_replace(*revision, self.core.clock.now_ms(), self.core.ledger.lease());
-            if !leave {
-                behind.entry((key.clone(), *revision)).or_insert_with(|| VersionedChange {
-                    client_id: key.client_id.clone(),
-                    version: local_version(&self.core, key, *revision),
-                    change: job.change.clone(),
-                });
-            }
+            behind.entry((key.clone(), *revision)).or_insert_with(|| VersionedChange {
+                client_id: key.client_id.clone(),
+                version: local_version(&self.core, key, *revision),
+                change: job.change.clone(),
+            });
         }
         for ((key, revision), change) in behind {
             // Without a store for the track there is nothing to bring up.
@@ -213,8 +209,6 @@ impl Pass {
         if answered.is_empty() {
             return;
         }
-        let keys = answered.iter().map(|settlement| &settlement.flight.key);
-        let _guards = self.core.locks.settle(keys).await;
         let settled = settlement::settle(&self.core, &*self.management, &answered).await;
         for error in settled.into_iter().filter_map(Result::err) {
             let reason = error.to_string();
@@ -306,22 +300,14 @@ impl Pass {
         if sent.is_empty() {
             return;
         }
-        let keys: Vec<_> = sent.iter().map(|entry| &entry.row.key).collect();
-        let _guards = self.core.locks.settle(keys.iter().copied()).await;
-        let current = match self.core.ledger.revisions(&keys).await {
-            Ok(current) => current,
+        let _guards = self.core.locks.settle(sent.iter().map(|entry| &entry.row.key)).await;
+        let rows: Vec<_> = sent.iter().map(|e| (&e.row.key, e.row.revision)).collect();
+        let currencies = match self.core.ledger.currencies(&rows).await {
+            Ok(currencies) => currencies,
             Err(error) => return self.not_recorded(&error),
         };
-        let (now_ms, lease) = (self.core.clock.now_ms(), self.core.ledger.lease());
-        let sent: Vec<TargetSent> = sent
-            .iter()
-            .zip(current)
-            .filter(|(entry, known)| {
-                let revision = entry.row.revision;
-                !known.supersedes(revision) && !known.may_replace(revision, now_ms, lease)
-            })
-            .map(|(entry, _)| entry.clone())
-            .collect();
+        let current = sent.iter().zip(currencies).filter(|(_, c)| *c == Currency::Current);
+        let sent: Vec<TargetSent> = current.map(|(entry, _)| entry.clone()).collect();
         if sent.is_empty() || self.management.mark_target_sent(&sent).await.is_ok() {
             return;
         }

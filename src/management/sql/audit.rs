@@ -177,8 +177,7 @@ impl AuditEntry {
     fn digest(&self) -> String {
         let Json::Array(mut fields) = self.row() else { return String::new() };
         fields.pop();
-        let digest = Sha256::digest(Json::Array(fields).to_string());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        super::cipher::to_hex(&Sha256::digest(Json::Array(fields).to_string()))
     }
 
     /// In the order of the columns.

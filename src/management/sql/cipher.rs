@@ -55,8 +55,9 @@ pub(super) fn refused() -> ManagementError {
 }
 
 pub(super) fn to_hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    crate::hex::push(&mut text, bytes);
+    text
 }
 
 pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
