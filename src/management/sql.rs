@@ -32,6 +32,7 @@ use super::{
     FetchPending, FullyPropagated, Management, ManagementError, Marked, PendingPage,
     RotateCredential, Rotated, TargetError, TargetSent, TargetSuccess, UpsertCredential, Upserted,
 };
+use crate::clock::Clock;
 use crate::id::{ClientId, CredentialKey, PeerQueue, Revision};
 use crate::secret::PropagationSecret;
 
@@ -44,8 +45,10 @@ mod dialect;
 mod failure;
 mod keys;
 mod marks;
+mod operators;
 mod options;
 mod pending;
+mod reencrypt;
 mod rotation;
 mod row;
 mod schema;
@@ -54,7 +57,11 @@ mod vault;
 
 pub use audit::{AuditAction, AuditCheck, AuditEntry, AuditHead, AuditQuery};
 pub use keys::{DataKey, KeyEncryption, KeyRing, LocalKey, Passphrase};
+pub use operators::{
+    CredentialInfo, DueRotation, NewTarget, OperatorError, TargetChange, TargetInfo, TargetState,
+};
 pub use options::SqlOptions;
+pub use reencrypt::Reencryption;
 pub use rotation::RotationPolicy;
 
 use db::{Db, Record};
@@ -68,6 +75,7 @@ pub struct SqlManagement {
     inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     db: Db,
     vault: Arc<Vault>,
@@ -77,6 +85,8 @@ struct Inner {
     actor: String,
     own: Option<PeerQueue>,
     lease: Duration,
+    /// For what operators do; callbacks bring their own time.
+    clock: Arc<dyn Clock>,
 }
 
 impl SqlManagement {
@@ -95,6 +105,34 @@ impl SqlManagement {
         SqlOptions::default()
     }
 
+    /// The same, for another person or process: whom the audit names for what is done through it.
+    #[must_use]
+    pub fn acting_as(&self, actor: &str) -> Self {
+        let actor = actor.chars().take(256).collect();
+        Self { inner: Arc::new(Inner { actor, ..Inner::clone(&self.inner) }) }
+    }
+
+    /// Entries of the audit, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, ManagementError> {
+        Ok(self.inner.db.settled(|| audit::query(&self.inner.db, query)).await?)
+    }
+
+    /// Follows the audit's chain from its start. `known`, an end that was seen before and kept
+    /// elsewhere, must be in it: without one, a chain that was cut off at its end, or made anew from
+    /// some entry on, is not told from the true one.
+    ///
+    /// # Errors
+    /// When the database fails. A broken chain is no error: see [`AuditCheck`].
+    pub async fn verify_audit(
+        &self,
+        known: Option<&AuditHead>,
+    ) -> Result<AuditCheck, ManagementError> {
+        Ok(self.inner.db.settled(|| audit::verify(&self.inner.db, known)).await?)
+    }
+
     /// Closes all connections, after the calls that are under way.
     pub async fn close(&self) {
         self.inner.db.close().await;
@@ -107,33 +145,34 @@ impl Management for SqlManagement {
         &self,
         request: UpsertCredential,
     ) -> Result<Upserted, ManagementError> {
-        self.inner.db.settled(|| decide::upsert(&self.inner, &request)).await
+        Ok(self.inner.db.settled(|| decide::upsert(&self.inner, &request)).await?)
     }
 
     async fn rotate_credential_secret(
         &self,
         request: RotateCredential,
     ) -> Result<Option<Rotated>, ManagementError> {
-        self.inner.db.settled(|| decide::rotate(&self.inner, &request)).await
+        Ok(self.inner.db.settled(|| decide::rotate(&self.inner, &request)).await?)
     }
 
     async fn fetch_pending_propagations(
         &self,
         request: FetchPending,
     ) -> Result<PendingPage, ManagementError> {
-        self.inner.db.settled(|| pending::fetch(&self.inner, &request)).await
+        Ok(self.inner.db.settled(|| pending::fetch(&self.inner, &request)).await?)
     }
 
     async fn fetch_source_propagation_secret(
         &self,
         source: &PeerQueue,
     ) -> Result<Option<PropagationSecret>, ManagementError> {
-        self.inner.db.settled(|| source_secret(&self.inner, source)).await
+        Ok(self.inner.db.settled(|| source_secret(&self.inner, source)).await?)
     }
 
     async fn mark_target_sent(&self, sent: &[TargetSent]) -> Result<(), ManagementError> {
         let marks: Vec<Mark<'_>> = sent.iter().map(Mark::Sent).collect();
-        self.inner.db.settled(|| marks::apply(&self.inner, &marks)).await.map(drop)
+        self.inner.db.settled(|| marks::apply(&self.inner, &marks)).await?;
+        Ok(())
     }
 
     async fn mark_target_success(
@@ -141,7 +180,7 @@ impl Management for SqlManagement {
         applied: &[TargetSuccess],
     ) -> Result<Vec<Marked>, ManagementError> {
         let marks: Vec<Mark<'_>> = applied.iter().map(Mark::Success).collect();
-        self.inner.db.settled(|| marks::apply(&self.inner, &marks)).await
+        Ok(self.inner.db.settled(|| marks::apply(&self.inner, &marks)).await?)
     }
 
     async fn mark_target_error(
@@ -149,14 +188,14 @@ impl Management for SqlManagement {
         failed: &[TargetError],
     ) -> Result<Vec<Marked>, ManagementError> {
         let marks: Vec<Mark<'_>> = failed.iter().map(Mark::Error).collect();
-        self.inner.db.settled(|| marks::apply(&self.inner, &marks)).await
+        Ok(self.inner.db.settled(|| marks::apply(&self.inner, &marks)).await?)
     }
 
     async fn mark_credential_fully_propagated(
         &self,
         report: FullyPropagated,
     ) -> Result<(), ManagementError> {
-        self.inner.db.settled(|| decide::report(&self.inner, &report)).await
+        Ok(self.inner.db.settled(|| decide::report(&self.inner, &report)).await?)
     }
 }
 

@@ -10,7 +10,6 @@ use tokio::time::sleep;
 use super::dialect::Dialect;
 use super::failure::Failure;
 use crate::entropy::{Entropy, OsEntropy};
-use crate::management::ManagementError;
 
 /// How often a transaction that lost against another one is run again.
 const ROUNDS: u32 = 8;
@@ -73,10 +72,7 @@ impl Db {
     }
 
     /// Runs a transaction, again from its start while it loses against others.
-    pub(super) async fn settled<T, F>(
-        &self,
-        transaction: impl Fn() -> F,
-    ) -> Result<T, ManagementError>
+    pub(super) async fn settled<T, F>(&self, transaction: impl Fn() -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
@@ -90,7 +86,7 @@ impl Db {
                     sleep(wait).await;
                     round += 1;
                 }
-                Err(failure) => return Err(failure.into()),
+                Err(failure) => return Err(failure),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::operators::OperatorError;
 use crate::management::ManagementError;
 
 /// Why a transaction did not come to its end.
@@ -10,6 +11,8 @@ pub(super) enum Failure {
     /// It lost against another transaction (deadlock, serialisation, both created the same row):
     /// the same transaction from its start will do.
     Lost(ManagementError),
+    /// What was asked for cannot be.
+    Refused(Box<OperatorError>),
     /// Anything else.
     Final(ManagementError),
 }
@@ -44,6 +47,22 @@ impl From<Failure> for ManagementError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Lost(error) | Failure::Final(error) => error,
+            Failure::Refused(refusal) => Self::permanent(refusal.to_string()),
+        }
+    }
+}
+
+impl From<OperatorError> for Failure {
+    fn from(refusal: OperatorError) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<Failure> for OperatorError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => *refusal,
+            other => Self::Database(other.into()),
         }
     }
 }

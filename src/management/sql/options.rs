@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::db::Db;
+use super::failure::Failure;
 use super::keys::KeyRing;
 use super::vault::Vault;
 use super::{Inner, SqlManagement, cipher, connect, schema};
+use crate::clock::{Clock, SystemClock};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::id::PeerQueue;
 use crate::management::ManagementError;
-use crate::management::sql::db::Db;
-use crate::management::sql::failure::Failure;
 
 /// How a [`SqlManagement`] works. Everything has a default.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub struct SqlOptions {
     lease: Duration,
     connections: u32,
     migrate: bool,
+    clock: Arc<dyn Clock>,
 }
 
 impl Default for SqlOptions {
@@ -33,6 +35,7 @@ impl Default for SqlOptions {
             lease: Duration::from_secs(60),
             connections: 8,
             migrate: true,
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -77,6 +80,12 @@ impl SqlOptions {
         self
     }
 
+    /// The clock for what operators do. Default: the system's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
     /// Opens the database.
     ///
     /// # Errors
@@ -100,6 +109,7 @@ impl SqlOptions {
                 actor: self.actor,
                 own: self.own,
                 lease: self.lease,
+                clock: self.clock,
             }),
         })
     }

@@ -31,7 +31,7 @@ const NAME: &str = "hmac_schema";
 /// # Errors
 /// Permanent when a newer version has been here: it may store what this one does not understand.
 pub(super) async fn migrate(db: &Db) -> Result<(), ManagementError> {
-    db.settled(|| run(db)).await
+    Ok(db.settled(|| run(db)).await?)
 }
 
 async fn run(db: &Db) -> Result<(), Failure> {

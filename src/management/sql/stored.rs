@@ -18,6 +18,8 @@ pub(super) struct Stored {
     pub(super) restrictions: StoredRestrictions,
     pub(super) rotate_after: Option<u64>,
     pub(super) rotate_jitter: u64,
+    /// When it last got a new secret; for one that came without that, when it was last changed.
+    pub(super) rotated_at: u64,
 }
 
 impl Stored {
@@ -25,7 +27,7 @@ impl Stored {
     pub(super) async fn lock(tx: &mut Tx, key: &CredentialKey) -> Result<Option<Self>, Failure> {
         let sql = format!(
             "SELECT revision, operation, secret_hash, allowed_ips, expires_at, rotate_after, \
-                 rotate_jitter FROM hmac_credentials WHERE track = ? AND client_id = ?{}",
+                 rotate_jitter, COALESCE(rotated_at, updated_at) AS rotated_at FROM hmac_credentials WHERE track = ? AND client_id = ?{}",
             tx.dialect().for_update()
         );
         let values = vec![key.track.as_str().into(), key.client_id.as_str().into()];
@@ -45,6 +47,7 @@ impl Stored {
             restrictions,
             rotate_after: record.time_or_null("rotate_after")?,
             rotate_jitter: record.count("rotate_jitter")?,
+            rotated_at: record.count("rotated_at")?,
         }))
     }
 

@@ -1,0 +1,6 @@
+//! The SQL adapter over SQLite, a real PostgreSQL and a real MariaDB.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests")]
+#![allow(unreachable_pub, reason = "one binary")]
+
+mod database;
+mod fixture;
