@@ -18,6 +18,7 @@
 //! * Rows that a page of open work hands out are claimed for a while: two workers on one database
 //!   do not both publish them, also when they do not share a Redis. A worker that stalls for longer
 //!   than its claim, and comes back after another one took its row, changes nothing.
+//! * A call whose future is dropped runs to its end all the same; only its answer is lost.
 //! * Each change is in the audit, in the same transaction.
 //! * With a [`KeyRing`], hashes, propagation secrets and plain secrets are encrypted; without, they
 //!   stand in the tables as text, as in other management databases.
@@ -35,6 +36,19 @@ use super::{
 use crate::clock::Clock;
 use crate::id::{ClientId, CredentialKey, PeerQueue, Revision};
 use crate::secret::PropagationSecret;
+
+/// Runs a transaction to its end in a task of its own, with shared ownership of what it needs.
+macro_rules! run {
+    ($management:expr, $inner:ident, [$($argument:ident),*], $transaction:expr) => {{
+        $(let $argument = std::sync::Arc::new($argument);)*
+        $management
+            .detached(move |$inner| {
+                $(let $argument = $argument.clone();)*
+                async move { $transaction.await }
+            })
+            .await
+    }};
+}
 
 mod audit;
 mod cipher;
@@ -117,7 +131,8 @@ impl SqlManagement {
     /// # Errors
     /// When the database fails.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, ManagementError> {
-        Ok(self.inner.db.settled(|| audit::query(&self.inner.db, query)).await?)
+        let query = query.clone();
+        Ok(run!(self, inner, [query], audit::query(&inner.db, &query))?)
     }
 
     /// Follows the audit's chain from its start. `known`, an end that was seen before and kept
@@ -130,7 +145,28 @@ impl SqlManagement {
         &self,
         known: Option<&AuditHead>,
     ) -> Result<AuditCheck, ManagementError> {
-        Ok(self.inner.db.settled(|| audit::verify(&self.inner.db, known)).await?)
+        let known = known.cloned();
+        Ok(run!(self, inner, [known], audit::verify(&inner.db, Option::as_ref(&known)))?)
+    }
+
+    /// Runs a transaction, again while it loses against others, in a task of its own: a caller that
+    /// gives up in its midst would otherwise leave a connection in a state from which the MySQL
+    /// driver does not find back, with its locks held.
+    async fn detached<T, F>(
+        &self,
+        transaction: impl Fn(Arc<Inner>) -> F + Send + Sync + 'static,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        let inner = self.inner.clone();
+        let running =
+            tokio::spawn(async move { inner.db.settled(|| transaction(inner.clone())).await });
+        running.await.unwrap_or_else(|error| {
+            let message = "the task of a transaction did not come to its end";
+            Err(ManagementError::transient(message).with_source(error).into())
+        })
     }
 
     /// Closes all connections, after the calls that are under way.
@@ -145,33 +181,34 @@ impl Management for SqlManagement {
         &self,
         request: UpsertCredential,
     ) -> Result<Upserted, ManagementError> {
-        Ok(self.inner.db.settled(|| decide::upsert(&self.inner, &request)).await?)
+        Ok(run!(self, inner, [request], decide::upsert(&inner, &request))?)
     }
 
     async fn rotate_credential_secret(
         &self,
         request: RotateCredential,
     ) -> Result<Option<Rotated>, ManagementError> {
-        Ok(self.inner.db.settled(|| decide::rotate(&self.inner, &request)).await?)
+        Ok(run!(self, inner, [request], decide::rotate(&inner, &request))?)
     }
 
     async fn fetch_pending_propagations(
         &self,
         request: FetchPending,
     ) -> Result<PendingPage, ManagementError> {
-        Ok(self.inner.db.settled(|| pending::fetch(&self.inner, &request)).await?)
+        Ok(run!(self, inner, [request], pending::fetch(&inner, &request))?)
     }
 
     async fn fetch_source_propagation_secret(
         &self,
         source: &PeerQueue,
     ) -> Result<Option<PropagationSecret>, ManagementError> {
-        Ok(self.inner.db.settled(|| source_secret(&self.inner, source)).await?)
+        let source = source.clone();
+        Ok(run!(self, inner, [source], source_secret(&inner, &source))?)
     }
 
     async fn mark_target_sent(&self, sent: &[TargetSent]) -> Result<(), ManagementError> {
-        let marks: Vec<Mark<'_>> = sent.iter().map(Mark::Sent).collect();
-        self.inner.db.settled(|| marks::apply(&self.inner, &marks)).await?;
+        let marks: Vec<Mark> = sent.iter().cloned().map(Mark::Sent).collect();
+        run!(self, inner, [marks], marks::apply(&inner, &marks))?;
         Ok(())
     }
 
@@ -179,23 +216,23 @@ impl Management for SqlManagement {
         &self,
         applied: &[TargetSuccess],
     ) -> Result<Vec<Marked>, ManagementError> {
-        let marks: Vec<Mark<'_>> = applied.iter().map(Mark::Success).collect();
-        Ok(self.inner.db.settled(|| marks::apply(&self.inner, &marks)).await?)
+        let marks: Vec<Mark> = applied.iter().cloned().map(Mark::Success).collect();
+        Ok(run!(self, inner, [marks], marks::apply(&inner, &marks))?)
     }
 
     async fn mark_target_error(
         &self,
         failed: &[TargetError],
     ) -> Result<Vec<Marked>, ManagementError> {
-        let marks: Vec<Mark<'_>> = failed.iter().map(Mark::Error).collect();
-        Ok(self.inner.db.settled(|| marks::apply(&self.inner, &marks)).await?)
+        let marks: Vec<Mark> = failed.iter().cloned().map(Mark::Error).collect();
+        Ok(run!(self, inner, [marks], marks::apply(&inner, &marks))?)
     }
 
     async fn mark_credential_fully_propagated(
         &self,
         report: FullyPropagated,
     ) -> Result<(), ManagementError> {
-        Ok(self.inner.db.settled(|| decide::report(&self.inner, &report)).await?)
+        Ok(run!(self, inner, [report], decide::report(&inner, &report))?)
     }
 }
 

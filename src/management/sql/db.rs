@@ -45,14 +45,6 @@ pub(super) enum Record {
 }
 
 impl Db {
-    pub(super) fn dialect(&self) -> Dialect {
-        match self {
-            Self::Sqlite(_) => Dialect::Sqlite,
-            Self::Postgres(_) => Dialect::Postgres,
-            Self::Mysql(_) => Dialect::Mysql,
-        }
-    }
-
     /// A transaction that will write. SQLite takes its write lock at once: taken later, it could
     /// fail because another writer came between.
     pub(super) async fn begin(&self) -> Result<Tx, Failure> {

@@ -23,15 +23,15 @@ const KEY: [(&str, Column); 3] =
 const SAME_ROW: &str = "t.track = b.track AND t.client_id = b.client_id AND t.target = b.target";
 
 /// An entry of one of the three callbacks.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Mark<'a> {
-    Sent(&'a TargetSent),
-    Success(&'a TargetSuccess),
-    Error(&'a TargetError),
+#[derive(Clone, Debug)]
+pub(super) enum Mark {
+    Sent(TargetSent),
+    Success(TargetSuccess),
+    Error(TargetError),
 }
 
 /// Applies marks in their order; one answer each.
-pub(super) async fn apply(inner: &Inner, marks: &[Mark<'_>]) -> Result<Vec<Marked>, Failure> {
+pub(super) async fn apply(inner: &Inner, marks: &[Mark]) -> Result<Vec<Marked>, Failure> {
     if marks.is_empty() {
         return Ok(Vec::new());
     }
@@ -39,7 +39,7 @@ pub(super) async fn apply(inner: &Inner, marks: &[Mark<'_>]) -> Result<Vec<Marke
     let mut book = Book::read(&mut tx, marks).await?;
     let (mut answers, mut notes) = (Vec::with_capacity(marks.len()), Vec::new());
     for mark in marks {
-        let (answer, note) = book.apply(&inner.worker, *mark);
+        let (answer, note) = book.apply(&inner.worker, mark);
         answers.push(answer);
         notes.extend(note);
     }
@@ -65,7 +65,7 @@ struct Book {
 }
 
 impl Book {
-    async fn read(tx: &mut Tx, marks: &[Mark<'_>]) -> Result<Self, Failure> {
+    async fn read(tx: &mut Tx, marks: &[Mark]) -> Result<Self, Failure> {
         let mut named: Vec<&RowKey> = marks.iter().map(|mark| mark.row()).collect();
         // In one order everywhere, so that two workers do not wait for each other in a circle.
         named.sort_by(|a, b| (&a.key, &a.target).cmp(&(&b.key, &b.target)));
@@ -84,7 +84,7 @@ impl Book {
         Ok(Self { rows: read_rows(tx, &rows).await?, counts: count(tx, &credentials).await? })
     }
 
-    fn apply(&mut self, worker: &str, mark: Mark<'_>) -> (Marked, Option<Note>) {
+    fn apply(&mut self, worker: &str, mark: &Mark) -> (Marked, Option<Note>) {
         let RowKey { key, target, revision } = mark.row();
         let Some((row, changed)) = self.rows.get_mut(&(key.clone(), target.clone())) else {
             return (Marked::Stale, None);
@@ -210,8 +210,8 @@ impl Counts {
     }
 }
 
-impl<'a> Mark<'a> {
-    fn row(self) -> &'a RowKey {
+impl Mark {
+    fn row(&self) -> &RowKey {
         match self {
             Self::Sent(entry) => &entry.row,
             Self::Success(entry) => &entry.row,
@@ -220,7 +220,7 @@ impl<'a> Mark<'a> {
     }
 
     /// What is worth an entry in the audit: a repeat, or a later time of the next try, is not.
-    fn note(self, before: &Row, after: &Row) -> Option<Note> {
+    fn note(&self, before: &Row, after: &Row) -> Option<Note> {
         let same = (before.status, &before.event_id, before.attempts, &before.last_error)
             == (after.status, &after.event_id, after.attempts, &after.last_error);
         if same {

@@ -38,27 +38,26 @@ impl SqlManagement {
         &self,
         mut progress: impl FnMut(Reencryption) + Send,
     ) -> Result<Reencryption, ManagementError> {
-        let inner = &self.inner;
-        if inner.vault.ring().is_none() {
+        if self.inner.vault.ring().is_none() {
             return Err(ManagementError::permanent("keys: expected a key ring to encrypt under"));
         }
-        let total = inner.db.settled(|| begin(inner)).await?;
+        let total = run!(self, inner, [], begin(&inner))?;
         let mut state = Reencryption { total, ..Reencryption::default() };
         let mut after = [String::new(), String::new()];
         loop {
-            let page = inner.db.settled(|| credentials(inner, &after)).await?;
+            let page = run!(self, inner, [after], credentials(&inner, &after))?;
             let Some(last) = state.add(page) else { break };
             after = last;
             progress(state);
         }
         let mut after = [String::new(), String::new()];
         loop {
-            let page = inner.db.settled(|| targets(inner, &after[0])).await?;
+            let page = run!(self, inner, [after], targets(&inner, &after[0]))?;
             let Some(last) = state.add(page) else { break };
             after = last;
             progress(state);
         }
-        inner.db.settled(|| end(inner, state)).await?;
+        run!(self, inner, [], end(&inner, state))?;
         Ok(state)
     }
 
@@ -69,8 +68,7 @@ impl SqlManagement {
     /// When the database or the key service fails, or a data key is under a key that is not in the
     /// ring.
     pub async fn rewrap_keys(&self) -> Result<u64, ManagementError> {
-        let inner = &self.inner;
-        Ok(inner.db.settled(|| rewrap(inner)).await?)
+        Ok(run!(self, inner, [], rewrap(&inner))?)
     }
 }
 

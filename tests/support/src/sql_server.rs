@@ -280,11 +280,23 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let force = if self.kind == SqlKind::Postgres { " WITH (FORCE)" } else { "" };
-        let dropping = format!("DROP DATABASE {}{force}", self.name);
-        if let Ok(mut client) = client(self.kind, &self.base, &dropping) {
-            // A server that is gone has taken the database with it.
-            let _ = client.output();
+        // A server that is gone has taken the database with it.
+        let ask = |sql: &str| client(self.kind, &self.base, sql).ok()?.output().ok();
+        let name = &self.name;
+        match self.kind {
+            SqlKind::Postgres => {
+                ask(&format!("DROP DATABASE {name} WITH (FORCE)"));
+            }
+            SqlKind::MariaDb => {
+                // Connections of this process cannot end by themselves while it waits here.
+                let connections = format!(
+                    "SELECT CONCAT('KILL ', id, ';') FROM information_schema.processlist \
+                     WHERE db = '{name}'"
+                );
+                let kills = ask(&connections).map(|output| output.stdout).unwrap_or_default();
+                ask(&format!("{} SELECT 1", String::from_utf8_lossy(&kills)));
+                ask(&format!("SET STATEMENT lock_wait_timeout = 5 FOR DROP DATABASE {name}"));
+            }
         }
     }
 }

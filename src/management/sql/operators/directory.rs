@@ -82,7 +82,7 @@ impl SqlManagement {
     /// # Errors
     /// When the database fails.
     pub async fn targets(&self) -> Result<Vec<TargetInfo>, OperatorError> {
-        Ok(self.inner.db.settled(|| list(&self.inner)).await?)
+        Ok(run!(self, inner, [], list(&inner))?)
     }
 
     /// Adds a peer to the directory.
@@ -90,7 +90,7 @@ impl SqlManagement {
     /// # Errors
     /// `TargetExists`, `OwnQueue`, or when the database fails.
     pub async fn add_target(&self, target: NewTarget) -> Result<(), OperatorError> {
-        Ok(self.inner.db.settled(|| add(&self.inner, &target)).await?)
+        Ok(run!(self, inner, [target], add(&inner, &target))?)
     }
 
     /// Changes a peer of the directory. Events that go out from now on carry the new secret, also
@@ -103,7 +103,8 @@ impl SqlManagement {
         queue: &PeerQueue,
         change: TargetChange,
     ) -> Result<(), OperatorError> {
-        Ok(self.inner.db.settled(|| modify(&self.inner, queue, &change)).await?)
+        let queue = queue.clone();
+        Ok(run!(self, inner, [queue, change], modify(&inner, &queue, &change))?)
     }
 
     /// Drops a peer from the directory. Rows of credentials whose deletion it has confirmed go with
@@ -113,7 +114,8 @@ impl SqlManagement {
     /// `TargetInUse` names the credentials that still have it; `UnknownTarget`; or when the database
     /// fails.
     pub async fn drop_target(&self, queue: &PeerQueue) -> Result<(), OperatorError> {
-        Ok(self.inner.db.settled(|| remove(&self.inner, queue)).await?)
+        let queue = queue.clone();
+        Ok(run!(self, inner, [queue], remove(&inner, &queue))?)
     }
 }
 

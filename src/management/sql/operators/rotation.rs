@@ -36,7 +36,8 @@ impl SqlManagement {
         key: &CredentialKey,
         policy: Option<RotationPolicy>,
     ) -> Result<(), OperatorError> {
-        Ok(self.inner.db.settled(|| set(&self.inner, key, policy)).await?)
+        let key = key.clone();
+        Ok(run!(self, inner, [key], set(&inner, &key, policy))?)
     }
 
     /// Credentials whose rotation is due at a time (milliseconds since the epoch), those that have
@@ -64,7 +65,7 @@ impl SqlManagement {
         by: Duration,
         limit: u32,
     ) -> Result<Vec<DueRotation>, OperatorError> {
-        Ok(self.inner.db.settled(|| due(&self.inner, now_ms, by, limit)).await?)
+        Ok(run!(self, inner, [], due(&inner, now_ms, by, limit))?)
     }
 }
 

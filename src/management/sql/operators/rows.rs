@@ -19,7 +19,9 @@ impl SqlManagement {
         key: &CredentialKey,
         target: &PeerQueue,
     ) -> Result<(), OperatorError> {
-        Ok(self.inner.db.settled(|| retry(&self.inner, key, target)).await?)
+        let key = key.clone();
+        let target = target.clone();
+        Ok(run!(self, inner, [key, target], retry(&inner, &key, &target))?)
     }
 
     /// Gives up a target of a credential: the row goes, whatever its state. For peers that are gone
@@ -32,7 +34,9 @@ impl SqlManagement {
         key: &CredentialKey,
         target: &PeerQueue,
     ) -> Result<(), OperatorError> {
-        Ok(self.inner.db.settled(|| detach(&self.inner, key, target)).await?)
+        let key = key.clone();
+        let target = target.clone();
+        Ok(run!(self, inner, [key, target], detach(&inner, &key, &target))?)
     }
 }
 

@@ -82,7 +82,8 @@ impl SqlManagement {
         &self,
         key: &CredentialKey,
     ) -> Result<Option<CredentialInfo>, OperatorError> {
-        Ok(self.inner.db.settled(|| show(&self.inner, key)).await?)
+        let key = key.clone();
+        Ok(run!(self, inner, [key], show(&inner, &key))?)
     }
 
     /// Credentials with their targets, in the order of their keys, from the one after `after` on.
@@ -95,12 +96,13 @@ impl SqlManagement {
         after: Option<&CredentialKey>,
         limit: u32,
     ) -> Result<Vec<CredentialInfo>, OperatorError> {
-        Ok(self.inner.db.settled(|| list(&self.inner, after, limit)).await?)
+        let after = after.cloned();
+        Ok(run!(self, inner, [after], list(&inner, Option::as_ref(&after), limit))?)
     }
 }
 
 const COLUMNS: &str = "c.track, c.client_id, c.revision, c.operation, c.allowed_ips, c.expires_at, \
-     CASE WHEN c.plain_secret IS NULL THEN 0 ELSE 1 END AS keeps_plain, c.outcome, c.created_at, \
+     CASE WHEN c.plain_secret IS NULL THEN 'no' ELSE 'yes' END AS keeps_plain, c.outcome, c.created_at, \
      c.updated_at, c.rotated_at, c.rotate_after, c.rotate_jitter, c.next_rotation_at";
 
 async fn show(inner: &Inner, key: &CredentialKey) -> Result<Option<CredentialInfo>, Failure> {
@@ -171,7 +173,7 @@ fn credential(key: CredentialKey, record: &Record) -> Result<CredentialInfo, Fai
         deleted: record.text("operation")? == "delete",
         allowed_ips: record.text_or_null("allowed_ips")?.map(|stored| rules(&stored)),
         expires_at_ms: record.time_or_null("expires_at")?,
-        keeps_plain_secret: record.flag("keeps_plain")?,
+        keeps_plain_secret: record.text("keeps_plain")? == "yes",
         reported: outcome.and_then(|word| {
             [Outcome::Success, Outcome::Partial, Outcome::Error]
                 .into_iter()
