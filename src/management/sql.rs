@@ -149,6 +149,16 @@ impl SqlManagement {
         Ok(run!(self, inner, [known], audit::verify(&inner.db, Option::as_ref(&known)))?)
     }
 
+    /// How the database finds open rows among settled ones: the lines of its query plan (SQLite,
+    /// PostgreSQL) or the index it uses (MariaDB). For operators who wonder whether its statistics
+    /// are up to date.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn explain_open_work(&self) -> Result<Vec<String>, ManagementError> {
+        Ok(run!(self, inner, [], pending::explain(&inner))?)
+    }
+
     /// Runs a transaction, again while it loses against others, in a task of its own: a caller that
     /// gives up in its midst would otherwise leave a connection in a state from which the MySQL
     /// driver does not find back, with its locks held.

@@ -28,9 +28,9 @@ pub mod marks;
 pub mod pages;
 pub mod races;
 pub mod reports;
+pub mod world;
 
 mod memory;
-mod world;
 
 pub use memory::MemoryFixture;
 

@@ -30,6 +30,22 @@ impl TestDatabase {
         Self::Server(server.database().await.unwrap(), server)
     }
 
+    pub fn is_postgres(&self) -> bool {
+        self.url().starts_with("postgres:")
+    }
+
+    pub fn is_mariadb(&self) -> bool {
+        self.url().starts_with("mysql:")
+    }
+
+    /// Brings the planner's statistics up to date.
+    pub fn analyze(&self) -> &'static str {
+        if self.is_mariadb() {
+            return "ANALYZE TABLE hmac_credentials, hmac_credential_targets";
+        }
+        "ANALYZE"
+    }
+
     pub fn url(&self) -> String {
         match self {
             Self::Sqlite(scratch) => format!("sqlite:{}/test.db", scratch.path().display()),
@@ -53,7 +69,7 @@ impl TestDatabase {
                 let mut connection = sqlx::SqliteConnection::connect(&self.url()).await.unwrap();
                 let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
                 let rows = query.fetch_all(&mut connection).await.unwrap();
-                rows.iter().map(|row| row.get_unchecked(row.len() - 1)).collect()
+                rows.iter().map(|row| row.get_unchecked(0)).collect()
             }
             Self::Server(database, _) => {
                 let text = database.execute(sql).await.unwrap();

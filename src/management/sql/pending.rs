@@ -8,7 +8,7 @@
 use serde_json::{Value as Json, json};
 
 use super::db::{Record, Tx, Value};
-use super::dialect::Column;
+use super::dialect::{Column, Dialect};
 use super::failure::Failure;
 use super::row::status;
 use super::vault::{Place, Vault};
@@ -99,11 +99,25 @@ async fn reports(
 async fn free_rows(
     tx: &mut Tx,
     worker: &str,
-    (track, client, target): &Position,
+    after: &Position,
     limit: u64,
     now_ms: u64,
 ) -> Result<Vec<Position>, Failure> {
-    let dialect = tx.dialect();
+    let (sql, values) = free_rows_query(tx.dialect(), worker, after, limit, now_ms);
+    let records = tx.fetch(&sql, values).await?;
+    let read = |record: &Record| {
+        Ok((record.text("track")?, record.text("client_id")?, record.text("target")?))
+    };
+    records.iter().map(read).collect()
+}
+
+fn free_rows_query(
+    dialect: Dialect,
+    worker: &str,
+    (track, client, target): &Position,
+    limit: u64,
+    now_ms: u64,
+) -> (String, Vec<Value>) {
     let sql = format!(
         "SELECT r.track, r.client_id, r.target FROM hmac_credential_targets AS r \
          WHERE r.is_open = 1 AND {} \
@@ -116,11 +130,22 @@ async fn free_rows(
     );
     let mut values = dialect.after_values(&[track, client, target]);
     values.extend([now_ms.into(), worker.into(), Value::from(limit)]);
-    let records = tx.fetch(&sql, values).await?;
-    let read = |record: &Record| {
-        Ok((record.text("track")?, record.text("client_id")?, record.text("target")?))
+    (sql, values)
+}
+
+/// How the database finds the rows of a page: the lines of its plan.
+pub(super) async fn explain(inner: &Inner) -> Result<Vec<String>, Failure> {
+    let mut tx = inner.db.begin_reading().await?;
+    let (prefix, column) = match tx.dialect() {
+        Dialect::Sqlite => ("EXPLAIN QUERY PLAN", "detail"),
+        Dialect::Postgres => ("EXPLAIN", "QUERY PLAN"),
+        Dialect::Mysql => ("EXPLAIN", "key"),
     };
-    records.iter().map(read).collect()
+    let now_ms = inner.clock.now_ms();
+    let (sql, values) =
+        free_rows_query(tx.dialect(), &inner.worker, &Position::default(), 100, now_ms);
+    let records = tx.fetch(&format!("{prefix} {sql}"), values).await?;
+    records.iter().map(|record| Ok(record.text_or_null(column)?.unwrap_or_default())).collect()
 }
 
 /// The locked rows with their credentials and targets.

@@ -1,4 +1,5 @@
-//! Short words for the cases.
+//! Short words for the cases: requests as the library makes them. Also for tests of an adapter that
+//! go beyond the suite.
 
 use crate::id::{ClientId, CredentialKey, EventId, PeerQueue, Revision, Track};
 use crate::management::{
@@ -12,40 +13,45 @@ use crate::store::{AllowedIps, Expiry};
 use super::{Fixture, StoredRow};
 
 /// The time of all that happens, in milliseconds since the epoch.
-pub(super) const NOW: u64 = 1_000_000;
+pub const NOW: u64 = 1_000_000;
 
 /// When what is to be tried again is due.
-pub(super) const LATER: u64 = NOW + 60_000;
+pub const LATER: u64 = NOW + 60_000;
 
-pub(super) fn key(client: &str) -> CredentialKey {
+/// A credential on track `http`.
+pub fn key(client: &str) -> CredentialKey {
     CredentialKey::new(Track::Http, ClientId::new(client).unwrap())
 }
 
-pub(super) fn queue(name: &str) -> PeerQueue {
+/// A peer.
+pub fn queue(name: &str) -> PeerQueue {
     PeerQueue::new(name).unwrap()
 }
 
-pub(super) fn revision(number: u64) -> Revision {
+/// A revision.
+pub fn revision(number: u64) -> Revision {
     Revision::new(number).unwrap()
 }
 
-pub(super) fn hash(digit: char) -> SecretHash {
+/// A hash that is one digit throughout.
+pub fn hash(digit: char) -> SecretHash {
     SecretHash::parse(&digit.to_string().repeat(64)).unwrap()
 }
 
-pub(super) fn secret_of(queue: &str) -> PropagationSecret {
+/// The propagation secret that [`directory`] gives a peer.
+pub fn secret_of(queue: &str) -> PropagationSecret {
     PropagationSecret::new(format!("secret of {queue}")).unwrap()
 }
 
 /// Puts peers into the directory.
-pub(super) async fn directory(fixture: &dyn Fixture, queues: &[&str]) {
+pub async fn directory(fixture: &dyn Fixture, queues: &[&str]) {
     for name in queues {
         fixture.add_target(&queue(name), &secret_of(name), false).await;
     }
 }
 
 /// A decision to create or replace, to be adorned.
-pub(super) fn put(client: &str, number: u64, digit: char, targets: &[&str]) -> UpsertCredential {
+pub fn put(client: &str, number: u64, digit: char, targets: &[&str]) -> UpsertCredential {
     UpsertCredential {
         key: key(client),
         revision: revision(number),
@@ -60,11 +66,13 @@ pub(super) fn put(client: &str, number: u64, digit: char, targets: &[&str]) -> U
     }
 }
 
-pub(super) fn delete(client: &str, number: u64, targets: &[&str]) -> UpsertCredential {
+/// A decision to delete.
+pub fn delete(client: &str, number: u64, targets: &[&str]) -> UpsertCredential {
     UpsertCredential { decision: Decision::Delete, ..put(client, number, 'a', targets) }
 }
 
-pub(super) fn restricted(
+/// The decision with an allow-list and an expiry.
+pub fn restricted(
     request: UpsertCredential,
     rules: Option<&[&str]>,
     expiry: Expiry,
@@ -77,7 +85,8 @@ pub(super) fn restricted(
     UpsertCredential { decision, ..request }
 }
 
-pub(super) fn with_plain(request: UpsertCredential, plain: &str) -> UpsertCredential {
+/// The decision with a plain secret.
+pub fn with_plain(request: UpsertCredential, plain: &str) -> UpsertCredential {
     let Decision::Put { secret_hash, allowed_ips, expires_at, .. } = request.decision else {
         panic!("a deletion has no secret")
     };
@@ -86,11 +95,13 @@ pub(super) fn with_plain(request: UpsertCredential, plain: &str) -> UpsertCreden
     UpsertCredential { decision, ..request }
 }
 
-pub(super) async fn ensure(fixture: &dyn Fixture, request: UpsertCredential) -> Upserted {
+/// Makes a decision that is accepted.
+pub async fn ensure(fixture: &dyn Fixture, request: UpsertCredential) -> Upserted {
     fixture.worker(0).upsert_credential_with_targets(request).await.unwrap()
 }
 
-pub(super) fn rotation(client: &str, number: u64, digit: char) -> RotateCredential {
+/// A new secret.
+pub fn rotation(client: &str, number: u64, digit: char) -> RotateCredential {
     RotateCredential {
         key: key(client),
         revision: revision(number),
@@ -100,7 +111,8 @@ pub(super) fn rotation(client: &str, number: u64, digit: char) -> RotateCredenti
     }
 }
 
-pub(super) async fn rotate(
+/// Makes a rotation that is accepted.
+pub async fn rotate(
     fixture: &dyn Fixture,
     client: &str,
     number: u64,
@@ -110,11 +122,13 @@ pub(super) async fn rotate(
     fixture.worker(0).rotate_credential_secret(request).await.unwrap()
 }
 
-pub(super) fn row_key(client: &str, target: &str, number: u64) -> RowKey {
+/// A row at a revision.
+pub fn row_key(client: &str, target: &str, number: u64) -> RowKey {
     RowKey { key: key(client), target: queue(target), revision: revision(number) }
 }
 
-pub(super) fn sent(client: &str, target: &str, number: u64, event: &str) -> TargetSent {
+/// An event that went out, for the first time.
+pub fn sent(client: &str, target: &str, number: u64, event: &str) -> TargetSent {
     TargetSent {
         row: row_key(client, target, number),
         event_id: EventId::new(event).unwrap(),
@@ -124,54 +138,62 @@ pub(super) fn sent(client: &str, target: &str, number: u64, event: &str) -> Targ
     }
 }
 
-pub(super) fn applied(client: &str, target: &str, number: u64) -> TargetSuccess {
+/// A target that proved a revision.
+pub fn applied(client: &str, target: &str, number: u64) -> TargetSuccess {
     TargetSuccess { row: row_key(client, target, number), proof: Proof::Signed, at_ms: NOW }
 }
 
-pub(super) fn failed(
-    client: &str,
-    target: &str,
-    number: u64,
-    retry_at_ms: Option<u64>,
-) -> TargetError {
+/// A delivery that failed.
+pub fn failed(client: &str, target: &str, number: u64, retry_at_ms: Option<u64>) -> TargetError {
     let row = row_key(client, target, number);
     TargetError { row, reason: "refused".into(), retry_at_ms, at_ms: NOW }
 }
 
-pub(super) async fn send(fixture: &dyn Fixture, entry: TargetSent) {
+/// Marks one row as sent.
+pub async fn send(fixture: &dyn Fixture, entry: TargetSent) {
     fixture.worker(0).mark_target_sent(&[entry]).await.unwrap();
 }
 
-pub(super) async fn succeed(fixture: &dyn Fixture, entry: TargetSuccess) -> Marked {
+/// Marks one row as success.
+pub async fn succeed(fixture: &dyn Fixture, entry: TargetSuccess) -> Marked {
     one(fixture.worker(0).mark_target_success(&[entry]).await)
 }
 
-pub(super) async fn fail(fixture: &dyn Fixture, entry: TargetError) -> Marked {
+/// Marks one row as error.
+pub async fn fail(fixture: &dyn Fixture, entry: TargetError) -> Marked {
     one(fixture.worker(0).mark_target_error(&[entry]).await)
 }
 
-pub(super) fn one(answers: Result<Vec<Marked>, ManagementError>) -> Marked {
+/// The one answer of a batch of one.
+pub fn one(answers: Result<Vec<Marked>, ManagementError>) -> Marked {
     let answers = answers.unwrap();
     assert_eq!(answers.len(), 1, "one answer per entry");
     answers[0]
 }
 
-pub(super) async fn report(fixture: &dyn Fixture, client: &str, number: u64, outcome: Outcome) {
-    let (key, revision) = (key(client), revision(number));
-    let report = FullyPropagated { key, revision, outcome, at_ms: NOW };
+/// Reports a revision.
+pub async fn report(fixture: &dyn Fixture, client: &str, number: u64, outcome: Outcome) {
+    let report = completed(client, number, outcome);
     fixture.worker(0).mark_credential_fully_propagated(report).await.unwrap();
 }
 
-pub(super) async fn row(fixture: &dyn Fixture, client: &str, target: &str) -> StoredRow {
+/// A revision that no target is outstanding for.
+pub fn completed(client: &str, number: u64, outcome: Outcome) -> FullyPropagated {
+    FullyPropagated { key: key(client), revision: revision(number), outcome, at_ms: NOW }
+}
+
+/// A row that is there.
+pub async fn row(fixture: &dyn Fixture, client: &str, target: &str) -> StoredRow {
     fixture.row(&key(client), &queue(target)).await.unwrap()
 }
 
-pub(super) async fn status(fixture: &dyn Fixture, client: &str, target: &str) -> RowStatus {
+/// The status of a row that is there.
+pub async fn status(fixture: &dyn Fixture, client: &str, target: &str) -> RowStatus {
     row(fixture, client, target).await.status
 }
 
 /// All work that is open at a time, by pages of a length.
-pub(super) async fn open(
+pub async fn open(
     management: &dyn Management,
     limit: usize,
     now_ms: u64,
@@ -191,7 +213,7 @@ pub(super) async fn open(
 }
 
 /// `client>target` of each delivery, `client!succeeded/failed` of each report.
-pub(super) fn names(entries: &[PendingPropagation]) -> Vec<String> {
+pub fn names(entries: &[PendingPropagation]) -> Vec<String> {
     let name = |entry: &PendingPropagation| match &entry.work {
         PendingWork::Deliver(target) => format!("{}>{}", entry.client_id, target.queue),
         PendingWork::Report { succeeded, failed } => {
@@ -202,7 +224,7 @@ pub(super) fn names(entries: &[PendingPropagation]) -> Vec<String> {
 }
 
 /// What is open at a time, in the words of [`names`], sorted.
-pub(super) async fn open_names(fixture: &dyn Fixture, now_ms: u64) -> Vec<String> {
+pub async fn open_names(fixture: &dyn Fixture, now_ms: u64) -> Vec<String> {
     let mut names = names(&open(fixture.worker(0), 100, now_ms).await);
     names.sort();
     names
