@@ -3,4 +3,7 @@
 #![allow(unreachable_pub, reason = "one binary")]
 
 mod basics;
+mod help;
 mod mesh;
+mod order;
+mod revisions;
