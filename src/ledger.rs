@@ -13,8 +13,8 @@ use crate::state::{Key, StateStore};
 mod flight;
 mod revision;
 
-pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Standing, Ticket};
-pub(crate) use revision::Opened;
+pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Ticket};
+pub(crate) use revision::{Opened, RevisionRecord};
 
 /// Where the records stand unless configured: the prefix that Node peers use.
 pub(crate) const DEFAULT_PREFIX: &str = "propagation";

@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::error::StoreError;
 use crate::event::Event;
 use crate::id::{CredentialKey, EventId, Revision};
-use crate::ledger::{Answer, InFlight};
+use crate::ledger::{Answer, InFlight, RevisionRecord};
 use crate::management::{
     FullyPropagated, Management, ManagementError, Marked, Outcome, RowKey, TargetError,
     TargetSuccess,
@@ -92,6 +92,23 @@ async fn mark(
     marked.into_iter().map(|(_, result)| result).collect()
 }
 
+/// Which revisions may be spoken of to the management side: those that are neither replaced nor about
+/// to be. An adapter that does not guard its rows would take the word for the newer one.
+///
+/// The caller holds the settling locks: without them the answer is outdated when it is used.
+pub(crate) async fn current(
+    core: &Core,
+    revisions: &[(&CredentialKey, Revision)],
+) -> Result<Vec<bool>, StoreError> {
+    let keys: Vec<_> = revisions.iter().map(|(key, _)| *key).collect();
+    let known = core.ledger.revisions(&keys).await?;
+    let (now_ms, lease) = (core.clock.now_ms(), core.ledger.lease());
+    let current = |(known, (_, revision)): (RevisionRecord, &(_, Revision))| {
+        !known.supersedes(*revision) && !known.may_replace(*revision, now_ms, lease)
+    };
+    Ok(known.into_iter().zip(revisions).map(current).collect())
+}
+
 /// Records failed deliveries at the management side and reports what they complete. A failure that
 /// cannot be recorded is announced and left to the next sync.
 pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec<TargetError>) {
@@ -99,6 +116,13 @@ pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec
         return;
     }
     let _guards = core.locks.settle(failures.iter().map(|failure| &failure.row.key)).await;
+    let named: Vec<_> = failures.iter().map(|f| (&f.row.key, f.row.revision)).collect();
+    let current = match current(core, &named).await {
+        Ok(current) => current,
+        Err(error) => return left_to_the_next_sync(core, "recording a failed delivery", &error),
+    };
+    let failures = failures.into_iter().zip(current);
+    let failures: Vec<_> = failures.filter_map(|(f, current)| current.then_some(f)).collect();
     let marked = together(&failures, |part| management.mark_target_error(part)).await;
     for (failure, marked) in failures.into_iter().zip(marked) {
         let TargetError { row, reason, retry_at_ms, .. } = failure;
@@ -109,13 +133,40 @@ pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec
             Err(error) => Err(error),
         };
         if let Err(error) = followed {
-            let reason = error.to_string();
-            core.hub.emit(Event::Retrying { what: "recording a failed delivery", reason });
+            left_to_the_next_sync(core, "recording a failed delivery", &error);
         }
         let InFlight { key, target, revision, .. } = flight;
         let will_retry = retry_at_ms.is_some();
         core.hub.emit(Event::DeliveryFailed { key, target, revision, reason, will_retry });
     }
+}
+
+/// Reports revisions that an earlier process did not come to report. What cannot be reported now is
+/// announced and left to the next sync.
+pub(crate) async fn report_all(
+    core: &Core,
+    management: &dyn Management,
+    complete: &[(CredentialKey, Revision, Outcome)],
+) {
+    if complete.is_empty() {
+        return;
+    }
+    let _guards = core.locks.settle(complete.iter().map(|(key, ..)| key)).await;
+    let named: Vec<_> = complete.iter().map(|(key, revision, _)| (key, *revision)).collect();
+    let current = match current(core, &named).await {
+        Ok(current) => current,
+        Err(error) => return left_to_the_next_sync(core, "reporting a revision", &error),
+    };
+    let complete = complete.iter().zip(current).filter(|(_, current)| *current);
+    for ((key, revision, outcome), _) in complete {
+        if let Err(error) = report(core, management, key, *revision, *outcome).await {
+            left_to_the_next_sync(core, "reporting a revision", &error);
+        }
+    }
+}
+
+fn left_to_the_next_sync(core: &Core, what: &'static str, error: &dyn std::fmt::Display) {
+    core.hub.emit(Event::Retrying { what, reason: error.to_string() });
 }
 
 /// Reports a revision that no target is outstanding for.

@@ -8,8 +8,9 @@ use super::parking::{Parking, wait_until};
 use super::{Pending, retrying};
 use crate::core::Core;
 use crate::event::{Event, Refusal};
-use crate::id::EventId;
-use crate::ledger::{Answer, InFlight, Standing};
+use crate::id::{CredentialKey, EventId};
+use crate::ledger::{Answer, InFlight, RevisionRecord};
+use crate::management::Management;
 use crate::settlement::{self, Settlement, Unsettled};
 use crate::wire::{AckReceived, AckResult, Held};
 
@@ -56,18 +57,58 @@ async fn round(core: &Core, batch: Vec<(Item, u32)>, parked: &mut Parking<EventI
         return drop_all(core, batch).await;
     };
     let ids: Vec<EventId> = batch.iter().map(|((ack, _), _)| ack.ack_event_id.clone()).collect();
-    let standings = match core.ledger.standing(&ids.iter().collect::<Vec<_>>()).await {
-        Ok(standings) => standings,
+    let flights = match core.ledger.flights(&ids.iter().collect::<Vec<_>>()).await {
+        Ok(flights) => flights,
         Err(error) => {
             retrying(core, "looking up answered events", &error);
             return park_all(core, batch, parked);
         }
     };
-    let keys = standings.iter().flatten().map(|standing| &standing.flight.key);
-    let _guards = core.locks.settle(keys).await;
+    let mut credible = Vec::new();
+    for ((item, failures), flight) in batch.into_iter().zip(flights) {
+        match attribute(&item.0, flight) {
+            Ok(flight) => credible.push(Credible { item, failures, flight }),
+            Err(refused) => {
+                core.hub.emit(refused);
+                item.1.ack().await;
+            }
+        }
+    }
+    // Before the locks: whoever records "sent" needs them too, and a decision that waits for one
+    // would keep the two apart for ever.
+    for Credible { item, .. } in &credible {
+        core.gate.answered(&item.0.ack_event_id).await;
+    }
+    settle(core, &**management, credible, parked).await;
+}
+
+/// An answer from the event's own target.
+struct Credible {
+    item: Item,
+    failures: u32,
+    flight: InFlight,
+}
+
+async fn settle(
+    core: &Core,
+    management: &dyn Management,
+    credible: Vec<Credible>,
+    parked: &mut Parking<EventId, Item>,
+) {
+    let keys: Vec<CredentialKey> = credible.iter().map(|c| c.flight.key.clone()).collect();
+    let _guards = core.locks.settle(keys.iter()).await;
+    // Under the locks: what was read before may have been replaced while they were waited for.
+    let revisions = match core.ledger.revisions(&keys.iter().collect::<Vec<_>>()).await {
+        Ok(revisions) => revisions,
+        Err(error) => {
+            retrying(core, "looking up answered events", &error);
+            let batch = credible.into_iter().map(|c| (c.item, c.failures)).collect();
+            return park_all(core, batch, parked);
+        }
+    };
     let (mut settlements, mut settling) = (Vec::new(), Vec::new());
-    for ((item, failures), standing) in batch.into_iter().zip(standings) {
-        match judge(core, &item.0, standing) {
+    for (Credible { item, failures, flight }, revision) in credible.into_iter().zip(revisions) {
+        match judge(core, &item.0, flight, revision) {
             Verdict::Settle(settlement) => {
                 settlements.push(settlement);
                 settling.push((item, failures));
@@ -82,10 +123,7 @@ async fn round(core: &Core, batch: Vec<(Item, u32)>, parked: &mut Parking<EventI
             }
         }
     }
-    for settlement in &settlements {
-        core.gate.answered(&settlement.event_id).await;
-    }
-    let results = settlement::settle(core, &**management, &settlements).await;
+    let results = settlement::settle(core, management, &settlements).await;
     for (((item, failures), settlement), result) in
         settling.into_iter().zip(settlements).zip(results)
     {
@@ -93,13 +131,13 @@ async fn round(core: &Core, batch: Vec<(Item, u32)>, parked: &mut Parking<EventI
     }
 }
 
-/// Decides by the books alone.
-fn judge(core: &Core, ack: &AckReceived, standing: Option<Standing>) -> Verdict {
+/// Whether an answer comes from where its event went.
+fn attribute(ack: &AckReceived, flight: Option<InFlight>) -> Result<InFlight, Event> {
     let refuse = |reason, detail: &str| {
         let sender = Some(ack.sender.clone());
-        Verdict::Drop(Event::Refused { reason, detail: detail.to_owned(), sender })
+        Err(Event::Refused { reason, detail: detail.to_owned(), sender })
     };
-    let Some(Standing { flight, revision }) = standing else {
+    let Some(flight) = flight else {
         return refuse(Refusal::UnknownAck, "ackEventId: expected an event in flight");
     };
     if flight.target != ack.sender {
@@ -108,11 +146,16 @@ fn judge(core: &Core, ack: &AckReceived, standing: Option<Standing>) -> Verdict 
     if !ack.signed && !flight.receive_only {
         return refuse(Refusal::Unsigned, "propagationSecret: expected this peer's own");
     }
-    if revision.supersedes(flight.revision) {
+    Ok(flight)
+}
+
+/// Decides by the books alone.
+fn judge(core: &Core, ack: &AckReceived, flight: InFlight, known: RevisionRecord) -> Verdict {
+    if known.supersedes(flight.revision) {
         let InFlight { key, target, revision, .. } = flight;
         return Verdict::Drop(Event::AckOutdated { key, target, revision });
     }
-    if revision.may_replace(flight.revision, core.clock.now_ms(), core.ledger.lease()) {
+    if known.may_replace(flight.revision, core.clock.now_ms(), core.ledger.lease()) {
         return Verdict::Later("a decision about its credential is being made");
     }
     let answer = answer(core, ack, &flight);

@@ -60,13 +60,6 @@ pub(crate) struct InFlight {
     pub(crate) receive_only: bool,
 }
 
-/// An event id that is known, with what is known of its credential now.
-#[derive(Clone, Debug)]
-pub(crate) struct Standing {
-    pub(crate) flight: InFlight,
-    pub(crate) revision: RevisionRecord,
-}
-
 /// A row that a sync found open.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimRequest {
@@ -213,24 +206,14 @@ impl Ledger {
         .await
     }
 
-    /// What each event id stands for, with what is known of its credential; `None`: unknown.
-    pub(crate) async fn standing(
+    /// What each event id stands for; `None`: unknown.
+    pub(crate) async fn flights(
         &self,
         event_ids: &[&EventId],
-    ) -> Result<Vec<Option<Standing>>, StoreError> {
+    ) -> Result<Vec<Option<InFlight>>, StoreError> {
         let names: Vec<_> = event_ids.iter().map(|id| self.event_key(id)).collect();
         let read = self.state.get(&names).await?;
-        let flights: Vec<Option<InFlight>> =
-            (0..event_ids.len()).map(|index| parse(&read, index)).collect();
-        let keys: Vec<_> = flights.iter().flatten().map(|flight| &flight.key).collect();
-        let mut revisions = self.revisions(&keys).await?.into_iter();
-        Ok(flights
-            .iter()
-            .map(|flight| {
-                let flight = flight.clone()?;
-                Some(Standing { flight, revision: revisions.next().unwrap_or_default() })
-            })
-            .collect())
+        Ok((0..event_ids.len()).map(|index| parse(&read, index)).collect())
     }
 
     /// Writes answers down. Of several answers to one event a success counts more than an error.

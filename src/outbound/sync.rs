@@ -22,6 +22,8 @@ use crate::management::{FetchPending, Management, PendingPage, TargetError, Targ
 use crate::settlement::{self, Settlement, row_key};
 use crate::store::VersionedChange;
 
+const RECORDING: &str = "recording sent events";
+
 /// What a sync did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -98,12 +100,12 @@ impl Pass {
         &mut self,
         entries: Vec<crate::management::PendingPropagation>,
     ) -> Result<Vec<Job>> {
-        let (mut jobs, mut failures) = (Vec::new(), Vec::new());
+        let (mut jobs, mut failures, mut complete) = (Vec::new(), Vec::new(), Vec::new());
         for entry in entries {
             match check(&self.core, entry) {
                 Ok(Work::Deliver(job)) => jobs.push(*job),
                 Ok(Work::Report { key, revision, outcome }) => {
-                    self.report(&key, revision, outcome).await;
+                    complete.push((key, revision, outcome));
                 }
                 Err(Unusable::Row(failure)) => failures.push(*failure),
                 Err(Unusable::Unnamed(event)) => {
@@ -114,21 +116,8 @@ impl Pass {
         }
         self.summary.rows_unusable += failures.len() as u64;
         settlement::fail(&self.core, &*self.management, failures).await;
+        settlement::report_all(&self.core, &*self.management, &complete).await;
         Ok(jobs)
-    }
-
-    async fn report(
-        &mut self,
-        key: &CredentialKey,
-        revision: Revision,
-        outcome: crate::management::Outcome,
-    ) {
-        let reported =
-            settlement::report(&self.core, &*self.management, key, revision, outcome).await;
-        if let Err(error) = reported {
-            let reason = error.to_string();
-            self.core.hub.emit(Event::Retrying { what: "reporting a revision", reason });
-        }
     }
 
     /// Brings the authority's own store to each revision before its targets hear of it. It is there
@@ -215,10 +204,17 @@ impl Pass {
         }
         let keys = answered.iter().map(|settlement| &settlement.flight.key);
         let _guards = self.core.locks.settle(keys).await;
+        let named: Vec<_> =
+            answered.iter().map(|answer| (&answer.flight.key, answer.flight.revision)).collect();
+        let current = match settlement::current(&self.core, &named).await {
+            Ok(current) => current,
+            Err(error) => return self.not_recorded("settling an answer", &error),
+        };
+        let answered = answered.into_iter().zip(current);
+        let answered: Vec<_> = answered.filter_map(|(a, current)| current.then_some(a)).collect();
         let settled = settlement::settle(&self.core, &*self.management, &answered).await;
         for error in settled.into_iter().filter_map(Result::err) {
-            let reason = error.to_string();
-            self.core.hub.emit(Event::Retrying { what: "settling an answer", reason });
+            self.not_recorded("settling an answer", &error);
         }
     }
 
@@ -306,36 +302,28 @@ impl Pass {
         if sent.is_empty() {
             return;
         }
-        let keys: Vec<_> = sent.iter().map(|entry| &entry.row.key).collect();
-        let _guards = self.core.locks.settle(keys.iter().copied()).await;
-        let current = match self.core.ledger.revisions(&keys).await {
+        let _guards = self.core.locks.settle(sent.iter().map(|entry| &entry.row.key)).await;
+        let named: Vec<_> = sent.iter().map(|entry| (&entry.row.key, entry.row.revision)).collect();
+        let current = match settlement::current(&self.core, &named).await {
             Ok(current) => current,
-            Err(error) => return self.not_recorded(&error),
+            Err(error) => return self.not_recorded(RECORDING, &error),
         };
-        let (now_ms, lease) = (self.core.clock.now_ms(), self.core.ledger.lease());
-        let sent: Vec<TargetSent> = sent
-            .iter()
-            .zip(current)
-            .filter(|(entry, known)| {
-                let revision = entry.row.revision;
-                !known.supersedes(revision) && !known.may_replace(revision, now_ms, lease)
-            })
-            .map(|(entry, _)| entry.clone())
-            .collect();
+        let sent = sent.into_iter().zip(current);
+        let sent: Vec<_> = sent.filter_map(|(entry, current)| current.then_some(entry)).collect();
         if sent.is_empty() || self.management.mark_target_sent(&sent).await.is_ok() {
             return;
         }
         for entry in sent {
             if let Err(error) = self.management.mark_target_sent(&[entry]).await {
-                self.not_recorded(&error);
+                self.not_recorded(RECORDING, &error);
             }
         }
     }
 
-    /// The books know the event, so its answer will count; until then its row stays pending, and
-    /// the next sync that finds it due looks whether it still waits in the queue.
-    fn not_recorded(&self, error: &dyn std::fmt::Display) {
-        let reason = error.to_string();
-        self.core.hub.emit(Event::Retrying { what: "recording sent events", reason });
+    /// Left to the next sync. The books know each event, so its answer will count; a row that could
+    /// not be recorded as sent stays pending, and the sync that finds it due looks whether it still
+    /// waits in the queue.
+    fn not_recorded(&self, what: &'static str, error: &dyn std::fmt::Display) {
+        self.core.hub.emit(Event::Retrying { what, reason: error.to_string() });
     }
 }
