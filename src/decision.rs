@@ -51,6 +51,8 @@ pub(crate) async fn decide(
                 return Err(error);
             }
         }
+        // Left open, the next round would wait for this one's lease to end.
+        core.ledger.abandon_revision(key, revision).await?;
     }
     Err(Error::new(ErrorKind::Superseded, "newer decisions kept overtaking this one"))
 }
