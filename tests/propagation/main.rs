@@ -3,7 +3,11 @@
 #![allow(unreachable_pub, reason = "one binary")]
 
 mod basics;
+mod cursor;
 mod help;
 mod mesh;
 mod order;
+mod receive_only;
+mod resend;
 mod revisions;
+mod timestamps;

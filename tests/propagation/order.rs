@@ -59,9 +59,8 @@ async fn two_hundred_single_rotations_all_settle() {
     let store = Store::start().await;
     let memory = directory_of(&["b"]);
     let management = Between::new(&memory, Script::default());
-    let authority = mesh
-        .full_with("authority", &store, memory, |b| b.management(management.clone()))
-        .await;
+    let authority =
+        mesh.full_with("authority", &store, memory, |b| b.management(management.clone())).await;
     let _b = RawTarget::instant(&mesh, "b").await;
     let mut events = authority.peer.events();
     authority.ensure("orders", &["b"]).await;
@@ -92,9 +91,8 @@ async fn an_ack_that_overtakes_a_slow_mark_sent_does_not_let_the_status_go_back(
         }
     });
     let management = Between::new(&memory, script);
-    let authority = mesh
-        .full_with("authority", &store, memory, |b| b.management(management.clone()))
-        .await;
+    let authority =
+        mesh.full_with("authority", &store, memory, |b| b.management(management.clone())).await;
     let b = RawTarget::silent(&mesh, "b").await;
     authority.ensure("orders", &["b"]).await;
     let peer = authority.peer.clone();

@@ -153,7 +153,8 @@ impl RawPublisher {
         let queue = queue_name(to);
         let mut confirms = Vec::new();
         for message in messages {
-            confirms.push(publish_body(&self.channel, &queue, message.to_string().as_bytes()).await);
+            confirms
+                .push(publish_body(&self.channel, &queue, message.to_string().as_bytes()).await);
         }
         for confirm in confirms {
             confirm.await.unwrap();
