@@ -26,6 +26,7 @@ impl Timestamp {
         Ok(Self(ms + 0.0))
     }
 
+    #[cfg(feature = "propagation")]
     pub(crate) fn zero() -> Self {
         Self(0.0)
     }
@@ -37,6 +38,7 @@ impl Timestamp {
     }
 
     /// The smallest whole number above it that a revision can take; `None` beyond 2^53 - 1.
+    #[cfg(feature = "propagation")]
     pub(crate) fn next_whole(self) -> Option<u64> {
         let next = self.0.floor() + 1.0;
         #[allow(
@@ -156,6 +158,7 @@ mod tests {
         assert_eq!(read, cursor(1000.0, "e"));
     }
 
+    #[cfg(feature = "propagation")]
     #[test]
     fn the_next_whole_number_is_greater_and_bounded() {
         assert_eq!(Timestamp::new(1.0).unwrap().next_whole(), Some(2));

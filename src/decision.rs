@@ -40,19 +40,18 @@ pub(crate) async fn decide(
     let mut floor = 0;
     for _ in 0..ROUNDS {
         let revision = open(core, key, floor).await?;
-        match attempt(core, &*management, key, request, revision).await {
-            Ok(Some(recorded)) => return Ok((recorded, revision)),
-            // What overtook it here moved the cursor, so the next revision is greater.
-            Ok(None) => {}
-            Err(Failure::Stale(current)) => floor = current.get().saturating_add(1),
-            Err(Failure::Final(error)) => {
-                // Left open, others would wait for the lease to end: a delay, not a fault.
-                let _ = core.ledger.abandon_revision(key, revision).await;
-                return Err(error);
-            }
+        let attempted = attempt(core, &*management, key, request, revision).await;
+        if let Ok(Some(recorded)) = attempted {
+            return Ok((recorded, revision));
         }
-        // Left open, the next round would wait for this one's lease to end.
-        core.ledger.abandon_revision(key, revision).await?;
+        // If this fails, others (and the next round) wait for the lease to end: a delay, no fault.
+        let _ = core.ledger.abandon_revision(key, revision).await;
+        match attempted {
+            // What overtook it here moved the cursor, so the next revision is greater.
+            Ok(_) => {}
+            Err(Failure::Stale(current)) => floor = current.get().saturating_add(1),
+            Err(Failure::Final(error)) => return Err(error),
+        }
     }
     Err(Error::new(ErrorKind::Superseded, "newer decisions kept overtaking this one"))
 }
@@ -79,7 +78,7 @@ impl From<StoreError> for Failure {
 
 /// Waits until no other process decides about the credential, and takes the next revision.
 async fn open(core: &Core, key: &CredentialKey, floor: u64) -> Result<Revision> {
-    let until = Instant::now() + core.ledger.lease() + Duration::from_secs(1);
+    let until = Instant::now() + core.ledger.longest_wait();
     loop {
         match core.ledger.open_revision(key, floor).await? {
             Opened::Yes(revision) => return Ok(revision),
@@ -146,7 +145,7 @@ async fn apply_locally(
         version: local_version(core, key, revision),
         change: request.change(stored),
     };
-    let applied = store.apply(&[change], core.clock.now_ms()).await;
+    let applied = core.apply(&**store, vec![change]).await;
     for outcome in applied {
         if let Applied::Stale(_) = outcome? {
             return Ok(false);

@@ -111,6 +111,11 @@ pub enum Event {
         /// Who claims to have sent it, where that could be read.
         sender: Option<PeerQueue>,
     },
+    /// A version that had taken effect here was taken as new by the store: the store lost data.
+    StoreLost {
+        /// The credential.
+        key: CredentialKey,
+    },
     /// An answer could not be delivered: the source has no queue. It will ask again.
     AnswerUndeliverable {
         /// The source.
@@ -251,16 +256,15 @@ fn log(event: &Event) {
         Event::RowUnusable { client, target, reason } => {
             tracing::error!(client, target, "unusable row: {reason}");
         }
+        Event::StoreLost { key } => {
+            tracing::error!(%key, "the store lost a credential that it had; it is back now");
+        }
         Event::Retrying { what, reason } => tracing::warn!("{what} is tried again: {reason}"),
         Event::AnswerUndeliverable { source } => {
             tracing::warn!(%source, "the source of an event has no queue for the answer");
         }
-        Event::Disconnected { link, reason } => {
-            tracing::warn!(?link, reason, "the broker connection does not work");
-        }
-        Event::Connected { link, again } => {
-            tracing::info!(?link, again, "the broker connection works");
-        }
+        // The transport logs these itself.
+        Event::Disconnected { .. } | Event::Connected { .. } => {}
         other => tracing::debug!(event = ?other),
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "propagation")]
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
 
@@ -254,6 +255,16 @@ impl EventId {
         Ok(Self(id))
     }
 
+    /// The id as it stands in messages.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Making ids.
+#[cfg(feature = "propagation")]
+impl EventId {
     /// A fresh random id.
     pub(crate) fn random(entropy: &dyn Entropy) -> Self {
         Self::from_bytes(entropy.bytes16())
@@ -274,7 +285,7 @@ impl EventId {
     }
 
     /// RFC 9562, section 5.4: version and variant bits over random ones.
-    fn from_bytes(mut bytes: [u8; 16]) -> Self {
+    pub(crate) fn from_bytes(mut bytes: [u8; 16]) -> Self {
         bytes[6] = (bytes[6] & 0x0f) | 0x40;
         bytes[8] = (bytes[8] & 0x3f) | 0x80;
         let mut text = String::with_capacity(36);
@@ -287,12 +298,6 @@ impl EventId {
             }
         }
         Self(text)
-    }
-
-    /// The id as it stands in messages.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -318,6 +323,7 @@ impl From<EventId> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(feature = "propagation")]
     use crate::entropy::OsEntropy;
 
     #[test]
@@ -340,6 +346,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "propagation")]
     #[test]
     fn event_ids_are_version_4_uuids_and_keep_their_prefix() {
         let id = EventId::with_prefix([0xde, 0xad, 0xbe, 0xef], &OsEntropy);

@@ -14,10 +14,7 @@ mod flight;
 mod revision;
 
 pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Ticket};
-pub(crate) use revision::{Opened, RevisionRecord};
-
-/// Where the records stand unless configured: the prefix that Node peers use.
-pub(crate) const DEFAULT_PREFIX: &str = "propagation";
+pub(crate) use revision::{Currency, Opened};
 
 /// How long things may take before somebody else steps in.
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::hex;
 
 macro_rules! secret_text {
     ($(#[$doc:meta])* $name:ident) => {
@@ -133,6 +134,13 @@ impl SecretHash {
             return Err(Error::invalid("secretHash", "64 hexadecimal digits"));
         }
         Ok(Self(Zeroizing::new(trimmed.to_ascii_lowercase())))
+    }
+
+    /// The hash whose 32 bytes were just computed.
+    pub(crate) fn from_digest(digest: &[u8; 32]) -> Self {
+        let mut text = Zeroizing::new(String::with_capacity(64));
+        hex::push(&mut text, digest);
+        Self(text)
     }
 }
 

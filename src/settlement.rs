@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::error::StoreError;
 use crate::event::Event;
 use crate::id::{CredentialKey, EventId, Revision};
-use crate::ledger::{Answer, InFlight, RevisionRecord};
+use crate::ledger::{Answer, Currency, InFlight};
 use crate::management::{
     FullyPropagated, Management, ManagementError, Marked, Outcome, RowKey, TargetError,
     TargetSuccess,
@@ -20,6 +20,15 @@ pub(crate) struct Settlement {
     pub(crate) answer: Answer,
 }
 
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Concluded {
+    /// The management side knows it.
+    Recorded,
+    /// It is about a revision that is not current any more: nothing follows from it.
+    Outdated,
+}
+
 /// Why an answer is not settled.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Unsettled {
@@ -27,6 +36,8 @@ pub(crate) enum Unsettled {
     Management(ManagementError),
     #[error("the state store failed: {0}")]
     State(StoreError),
+    #[error("a decision about its credential is being made")]
+    Busy,
 }
 
 impl Unsettled {
@@ -34,15 +45,51 @@ impl Unsettled {
         match self {
             Self::Management(error) => error.is_transient(),
             Self::State(error) => error.is_transient(),
+            Self::Busy => true,
         }
     }
 }
 
 /// Records answers at the management side, reports what they complete, and closes the books on
 /// them. One result per answer. Each step may be repeated after a crash between any two.
-///
-/// The caller holds the settling locks and has made sure that the revisions are current.
 pub(crate) async fn settle(
+    core: &Core,
+    management: &dyn Management,
+    answers: &[Settlement],
+) -> Vec<Result<Concluded, Unsettled>> {
+    // The gate before the locks: whoever records "sent" needs the same locks to get through it.
+    for answer in answers {
+        core.gate.answered(&answer.event_id).await;
+    }
+    // The locks before the look at the revisions: a decision that comes later waits, one that came
+    // earlier is seen.
+    let _guards = core.locks.settle(answers.iter().map(|answer| &answer.flight.key)).await;
+    let rows: Vec<_> = answers.iter().map(|a| (&a.flight.key, a.flight.revision)).collect();
+    let mut results: Vec<_> = match core.ledger.currencies(&rows).await {
+        Ok(currencies) => currencies.into_iter().map(judged).collect(),
+        Err(error) => answers.iter().map(|_| Err(Unsettled::State(error.clone()))).collect(),
+    };
+    let current: Vec<usize> =
+        (0..answers.len()).filter(|&i| matches!(results[i], Ok(Concluded::Recorded))).collect();
+    let answers: Vec<Settlement> = current.iter().map(|&index| answers[index].clone()).collect();
+    for (index, settled) in
+        current.into_iter().zip(settle_current(core, management, &answers).await)
+    {
+        results[index] = settled.map(|()| Concluded::Recorded);
+    }
+    results
+}
+
+fn judged(currency: Currency) -> Result<Concluded, Unsettled> {
+    match currency {
+        Currency::Current => Ok(Concluded::Recorded),
+        Currency::Outdated => Ok(Concluded::Outdated),
+        Currency::Busy => Err(Unsettled::Busy),
+    }
+}
+
+/// The caller holds the locks.
+async fn settle_current(
     core: &Core,
     management: &dyn Management,
     answers: &[Settlement],
@@ -92,23 +139,6 @@ async fn mark(
     marked.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Which revisions may be spoken of to the management side: those that are neither replaced nor about
-/// to be. An adapter that does not guard its rows would take the word for the newer one.
-///
-/// The caller holds the settling locks: without them the answer is outdated when it is used.
-pub(crate) async fn current(
-    core: &Core,
-    revisions: &[(&CredentialKey, Revision)],
-) -> Result<Vec<bool>, StoreError> {
-    let keys: Vec<_> = revisions.iter().map(|(key, _)| *key).collect();
-    let known = core.ledger.revisions(&keys).await?;
-    let (now_ms, lease) = (core.clock.now_ms(), core.ledger.lease());
-    let current = |(known, (_, revision)): (RevisionRecord, &(_, Revision))| {
-        !known.supersedes(*revision) && !known.may_replace(*revision, now_ms, lease)
-    };
-    Ok(known.into_iter().zip(revisions).map(current).collect())
-}
-
 /// Records failed deliveries at the management side and reports what they complete. A failure that
 /// cannot be recorded is announced and left to the next sync.
 pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec<TargetError>) {
@@ -116,13 +146,7 @@ pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec
         return;
     }
     let _guards = core.locks.settle(failures.iter().map(|failure| &failure.row.key)).await;
-    let named: Vec<_> = failures.iter().map(|f| (&f.row.key, f.row.revision)).collect();
-    let current = match current(core, &named).await {
-        Ok(current) => current,
-        Err(error) => return left_to_the_next_sync(core, "recording a failed delivery", &error),
-    };
-    let failures = failures.into_iter().zip(current);
-    let failures: Vec<_> = failures.filter_map(|(f, current)| current.then_some(f)).collect();
+    let Some(failures) = still_current(core, failures).await else { return };
     let marked = together(&failures, |part| management.mark_target_error(part)).await;
     for (failure, marked) in failures.into_iter().zip(marked) {
         let TargetError { row, reason, retry_at_ms, .. } = failure;
@@ -133,7 +157,8 @@ pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec
             Err(error) => Err(error),
         };
         if let Err(error) = followed {
-            left_to_the_next_sync(core, "recording a failed delivery", &error);
+            let reason = error.to_string();
+            core.hub.emit(Event::Retrying { what: "recording a failed delivery", reason });
         }
         let InFlight { key, target, revision, .. } = flight;
         let will_retry = retry_at_ms.is_some();
@@ -141,35 +166,41 @@ pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec
     }
 }
 
-/// Reports revisions that an earlier process did not come to report. What cannot be reported now is
-/// announced and left to the next sync.
-pub(crate) async fn report_all(
-    core: &Core,
-    management: &dyn Management,
-    complete: &[(CredentialKey, Revision, Outcome)],
-) {
-    if complete.is_empty() {
-        return;
-    }
-    let _guards = core.locks.settle(complete.iter().map(|(key, ..)| key)).await;
-    let named: Vec<_> = complete.iter().map(|(key, revision, _)| (key, *revision)).collect();
-    let current = match current(core, &named).await {
-        Ok(current) => current,
-        Err(error) => return left_to_the_next_sync(core, "reporting a revision", &error),
-    };
-    let complete = complete.iter().zip(current).filter(|(_, current)| *current);
-    for ((key, revision, outcome), _) in complete {
-        if let Err(error) = report(core, management, key, *revision, *outcome).await {
-            left_to_the_next_sync(core, "reporting a revision", &error);
+/// Without those about revisions that are not current any more. `None` when that cannot be told.
+async fn still_current(core: &Core, failures: Vec<TargetError>) -> Option<Vec<TargetError>> {
+    let rows: Vec<_> = failures.iter().map(|f| (&f.row.key, f.row.revision)).collect();
+    match core.ledger.currencies(&rows).await {
+        Ok(currencies) => {
+            let rows = failures.into_iter().zip(currencies);
+            Some(
+                rows.filter(|(_, c)| *c == Currency::Current).map(|(failure, _)| failure).collect(),
+            )
+        }
+        Err(error) => {
+            let reason = error.to_string();
+            core.hub.emit(Event::Retrying { what: "recording failed deliveries", reason });
+            None
         }
     }
 }
 
-fn left_to_the_next_sync(core: &Core, what: &'static str, error: &dyn std::fmt::Display) {
-    core.hub.emit(Event::Retrying { what, reason: error.to_string() });
+/// Reports a revision that a sync found complete, unless a newer one has come meanwhile.
+pub(crate) async fn report_found(
+    core: &Core,
+    management: &dyn Management,
+    key: &CredentialKey,
+    revision: Revision,
+    outcome: Outcome,
+) -> Result<(), Unsettled> {
+    let _guards = core.locks.settle(std::iter::once(key)).await;
+    let currencies = core.ledger.currencies(&[(key, revision)]).await.map_err(Unsettled::State)?;
+    if currencies != [Currency::Current] {
+        return Ok(());
+    }
+    report(core, management, key, revision, outcome).await.map_err(Unsettled::Management)
 }
 
-/// Reports a revision that no target is outstanding for.
+/// Reports a revision that no target is outstanding for. The caller holds the lock.
 pub(crate) async fn report(
     core: &Core,
     management: &dyn Management,

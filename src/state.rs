@@ -20,6 +20,9 @@ pub use memory::MemoryState;
 pub use redis::{RedisOptions, RedisState};
 pub(crate) use transact::{Decided, transact};
 
+/// Where records stand unless configured: the prefix that Node peers use.
+pub(crate) const DEFAULT_PREFIX: &str = "propagation";
+
 /// Where a value stands: a key of its own, or a field of a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {

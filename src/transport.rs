@@ -120,7 +120,8 @@ pub(crate) enum DeclareError {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum LinkState {
-    /// Trying to connect; why the last try failed or the connection ended, where there was one.
+    /// Trying to connect, or connected to a broker that takes no messages at the moment; why, where
+    /// there was a failure.
     Down {
         /// The reason, without any secret.
         reason: Option<String>,

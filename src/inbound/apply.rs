@@ -64,24 +64,29 @@ impl Applier {
         }
         let changes: Vec<VersionedChange> =
             batch.iter().map(|((event, _), _)| change(event)).collect();
-        let results = self.store.apply(&changes, self.core.clock.now_ms()).await;
+        let results = self.core.apply(&*self.store, changes).await;
+        let mut why = None;
         for ((item, failures), result) in batch.into_iter().zip(results) {
-            self.conclude(item, failures, result);
+            why = self.conclude(item, failures, result).or(why);
+        }
+        if let Some(error) = why {
+            retrying(&self.core, "applying credential events", &error);
         }
     }
 
+    /// Answers, or keeps the item for later and returns why.
     fn conclude(
         &mut self,
         (event, delivery): Item,
         failures: u32,
         result: Result<Applied, StoreError>,
-    ) {
+    ) -> Option<StoreError> {
         match result {
             Ok(applied) => self.answer(event, applied, delivery),
             Err(error) if error.is_transient() => {
-                retrying(&self.core, "applying a credential event", &error);
                 let client_id = event.key.client_id.clone();
                 self.parked.park(&self.core, client_id, (event, delivery), failures);
+                return Some(error);
             }
             Err(error) => {
                 let core = self.core.clone();
@@ -93,6 +98,7 @@ impl Applier {
                 self.tasks.spawn(async move { answer::decline(&core, declined, delivery).await });
             }
         }
+        None
     }
 
     fn answer(&self, event: Box<ApplyReceived>, applied: Applied, delivery: Delivery) {

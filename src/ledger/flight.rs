@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::revision::RevisionRecord;
+use super::revision::{Currency, RevisionRecord};
 use super::{Ledger, ms, parse, print};
 use crate::error::StoreError;
 use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
@@ -117,7 +117,8 @@ impl Ledger {
     ) -> Decided<Claim> {
         let InFlight { key, target, revision, .. } = &row.flight;
         let known: RevisionRecord = parse(read, 1).unwrap_or_default();
-        if known.supersedes(*revision) || known.may_replace(*revision, now_ms, self.lease()) {
+        let currency = known.currency(*revision, now_ms, self.timing.operation_lease);
+        if currency != Currency::Current {
             return (Claim::Superseded, Vec::new());
         }
         let old: Option<FlightRecord> = parse(read, 0);

@@ -38,6 +38,17 @@ pub(crate) enum Opened {
     Exhausted,
 }
 
+/// How a revision stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Currency {
+    /// No newer one is known.
+    Current,
+    /// A decision is being made that may replace it at any moment.
+    Busy,
+    /// A newer one is current.
+    Outdated,
+}
+
 impl RevisionRecord {
     /// A number greater than the clock, than everything issued, than everything seen (`cursor`) and
     /// not smaller than `floor`.
@@ -86,18 +97,19 @@ impl RevisionRecord {
         }
     }
 
-    /// Whether a newer revision than this one is known.
-    pub(crate) fn supersedes(&self, revision: Revision) -> bool {
-        self.current > revision.get()
-    }
-
-    /// Whether a decision is being made that may replace this revision at any moment.
-    pub(crate) fn may_replace(&self, revision: Revision, now_ms: u64, lease: Duration) -> bool {
-        self.open > revision.get() && self.is_open(now_ms, lease)
+    /// How a revision stands.
+    pub(super) fn currency(&self, revision: Revision, now_ms: u64, lease: Duration) -> Currency {
+        if self.current > revision.get() {
+            Currency::Outdated
+        } else if self.open > revision.get() && self.is_open(now_ms, lease) {
+            Currency::Busy
+        } else {
+            Currency::Current
+        }
     }
 
     /// Whether the authority's own store is known to hold this revision.
-    pub(crate) fn is_local(&self, revision: Revision) -> bool {
+    fn is_local(&self, revision: Revision) -> bool {
         self.local && self.current == revision.get()
     }
 }
@@ -131,6 +143,11 @@ impl Ledger {
         self.change_revision(key, |record| record.settle(revision)).await
     }
 
+    /// Longest wait for a decision that another process is making.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.timing.operation_lease + Duration::from_secs(1)
+    }
+
     /// A decision came to nothing.
     pub(crate) async fn abandon_revision(
         &self,
@@ -141,13 +158,39 @@ impl Ledger {
     }
 
     /// What is known of each credential's revisions.
-    pub(crate) async fn revisions(
-        &self,
-        keys: &[&CredentialKey],
-    ) -> Result<Vec<RevisionRecord>, StoreError> {
+    async fn revisions(&self, keys: &[&CredentialKey]) -> Result<Vec<RevisionRecord>, StoreError> {
         let names: Vec<_> = keys.iter().map(|key| self.revision_key(key)).collect();
         let read = self.state.get(&names).await?;
         Ok((0..keys.len()).map(|index| parse(&read, index).unwrap_or_default()).collect())
+    }
+
+    /// How each revision stands.
+    pub(crate) async fn currencies(
+        &self,
+        rows: &[(&CredentialKey, Revision)],
+    ) -> Result<Vec<Currency>, StoreError> {
+        let keys: Vec<_> = rows.iter().map(|(key, _)| *key).collect();
+        let (now_ms, lease) = (self.clock.now_ms(), self.timing.operation_lease);
+        let known = self.revisions(&keys).await?.into_iter();
+        let pairs = known.zip(rows);
+        Ok(pairs.map(|(known, (_, revision))| known.currency(*revision, now_ms, lease)).collect())
+    }
+
+    /// Which of these revisions the authority's own store may lack although they are current.
+    pub(crate) async fn not_local(
+        &self,
+        rows: &[(&CredentialKey, Revision)],
+    ) -> Result<Vec<bool>, StoreError> {
+        let keys: Vec<_> = rows.iter().map(|(key, _)| *key).collect();
+        let (now_ms, lease) = (self.clock.now_ms(), self.timing.operation_lease);
+        let known = self.revisions(&keys).await?.into_iter();
+        Ok(known
+            .zip(rows)
+            .map(|(known, (_, revision))| {
+                !known.is_local(*revision)
+                    && known.currency(*revision, now_ms, lease) == Currency::Current
+            })
+            .collect())
     }
 
     async fn change_revision(
@@ -189,10 +232,6 @@ impl Ledger {
             .await
             .pop()
             .unwrap_or_else(|| Err(StoreError::permanent("one item, one result")))
-    }
-
-    pub(crate) fn lease(&self) -> Duration {
-        self.timing.operation_lease
     }
 }
 
@@ -251,10 +290,11 @@ mod tests {
         record.open(None, 0, 1_000, LEASE);
         record.open(None, 0, 2_000, LEASE);
         record.settle(revision(1_000));
-        assert!(record.may_replace(revision(1_000), 2_000, LEASE));
+        assert_eq!(record.currency(revision(1_000), 2_000, LEASE), Currency::Busy);
         record.settle(revision(2_000));
         record.settle(revision(1_000));
-        assert!(record.supersedes(revision(1_000)) && record.is_local(revision(2_000)));
+        assert_eq!(record.currency(revision(1_000), 2_000, LEASE), Currency::Outdated);
+        assert!(record.is_local(revision(2_000)));
     }
 
     #[test]

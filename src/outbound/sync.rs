@@ -10,19 +10,19 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use super::delivery::{Attempt, Claimed, Delivered, deliver};
-use super::rows::{Job, Unusable, Work, check, local_version};
+use super::rows::{Job, Report, Unusable, Work, check, local_version};
 use super::targets::{Declarations, DeclaredTargets};
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
 use crate::gate::Passage;
 use crate::id::{CredentialKey, Revision};
-use crate::ledger::{Claim, InFlight};
-use crate::management::{FetchPending, Management, PendingPage, TargetError, TargetSent};
+use crate::ledger::{Claim, Currency, InFlight};
+use crate::management::{
+    FetchPending, Management, PendingPage, PendingPropagation, TargetError, TargetSent,
+};
 use crate::settlement::{self, Settlement, row_key};
-use crate::store::VersionedChange;
-
-const RECORDING: &str = "recording sent events";
+use crate::store::{Change, VersionedChange};
 
 /// What a sync did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,8 +84,11 @@ impl Pass {
             let fetched = self.management.fetch_pending_propagations(request.clone()).await;
             let PendingPage { entries, next } = fetched?;
             self.summary.propagations_read += entries.len() as u64;
-            let jobs = self.sort_out(entries).await?;
-            let jobs = self.make_local(jobs).await?;
+            let (jobs, reports) = self.sort_out(entries).await;
+            self.make_local(&jobs, &reports).await?;
+            for report in reports {
+                self.report(report).await;
+            }
             self.launch(jobs).await?;
             while self.flying.len() >= self.core.limits.publish_window && self.collect().await {}
             match next {
@@ -95,18 +98,13 @@ impl Pass {
         }
     }
 
-    /// Checks each entry, does what needs no publishing, and returns the rows to deliver.
-    async fn sort_out(
-        &mut self,
-        entries: Vec<crate::management::PendingPropagation>,
-    ) -> Result<Vec<Job>> {
-        let (mut jobs, mut failures, mut complete) = (Vec::new(), Vec::new(), Vec::new());
+    /// Checks each entry: rows to deliver, revisions to report. The others say why not.
+    async fn sort_out(&mut self, entries: Vec<PendingPropagation>) -> (Vec<Job>, Vec<Report>) {
+        let (mut jobs, mut reports, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         for entry in entries {
             match check(&self.core, entry) {
                 Ok(Work::Deliver(job)) => jobs.push(*job),
-                Ok(Work::Report { key, revision, outcome }) => {
-                    complete.push((key, revision, outcome));
-                }
+                Ok(Work::Report(report)) => reports.push(report),
                 Err(Unusable::Row(failure)) => failures.push(*failure),
                 Err(Unusable::Unnamed(event)) => {
                     self.summary.rows_unusable += 1;
@@ -116,38 +114,48 @@ impl Pass {
         }
         self.summary.rows_unusable += failures.len() as u64;
         settlement::fail(&self.core, &*self.management, failures).await;
-        settlement::report_all(&self.core, &*self.management, &complete).await;
-        Ok(jobs)
+        (jobs, reports)
+    }
+
+    async fn report(&mut self, report: Report) {
+        let Report { key, revision, outcome, .. } = report;
+        let reported =
+            settlement::report_found(&self.core, &*self.management, &key, revision, outcome).await;
+        if let Err(error) = reported {
+            let reason = error.to_string();
+            self.core.hub.emit(Event::Retrying { what: "reporting a revision", reason });
+        }
     }
 
     /// Brings the authority's own store to each revision before its targets hear of it. It is there
     /// already unless a process died in the middle of a decision or the store lost its data.
-    async fn make_local(&mut self, jobs: Vec<Job>) -> Result<Vec<Job>> {
-        let mut behind: BTreeMap<(CredentialKey, Revision), VersionedChange> = BTreeMap::new();
-        let keys: Vec<_> = jobs.iter().map(|job| &job.claim.flight.key).collect();
-        let revisions = self.core.ledger.revisions(&keys).await?;
-        for (job, known) in jobs.iter().zip(revisions) {
+    async fn make_local(&mut self, jobs: &[Job], reports: &[Report]) -> Result<()> {
+        let delivered = jobs.iter().map(|job| {
             let InFlight { key, revision, .. } = &job.claim.flight;
-            let leave = known.is_local(*revision)
-                || known.supersedes(*revision)
-                || known.may_replace(*revision, self.core.clock.now_ms(), self.core.ledger.lease());
-            if !leave {
-                behind.entry((key.clone(), *revision)).or_insert_with(|| VersionedChange {
-                    client_id: key.client_id.clone(),
-                    version: local_version(&self.core, key, *revision),
-                    change: job.change.clone(),
-                });
-            }
-        }
-        for ((key, revision), change) in behind {
+            (key, *revision, &job.change)
+        });
+        let reported = reports
+            .iter()
+            .filter_map(|report| Some((&report.key, report.revision, report.change.as_ref()?)));
+        let all: BTreeMap<(&CredentialKey, Revision), &Change> = delivered
+            .chain(reported)
+            .map(|(key, revision, change)| ((key, revision), change))
+            .collect();
+        let rows: Vec<_> = all.keys().copied().collect();
+        let not_local = self.core.ledger.not_local(&rows).await?;
+        for (((key, revision), change), _) in all.into_iter().zip(not_local).filter(|(_, not)| *not)
+        {
+            let version = local_version(&self.core, key, revision);
+            let client_id = key.client_id.clone();
+            let change = VersionedChange { client_id, version, change: change.clone() };
             // Without a store for the track there is nothing to bring up.
             if let Some(store) = self.core.store(key.track) {
-                let applied = store.apply(&[change], self.core.clock.now_ms()).await;
+                let applied = self.core.apply(&**store, vec![change]).await;
                 applied.into_iter().collect::<Result<Vec<_>, _>>()?;
             }
-            self.core.ledger.settle_revision(&key, revision).await?;
+            self.core.ledger.settle_revision(key, revision).await?;
         }
-        Ok(jobs)
+        Ok(())
     }
 
     /// Claims rows and starts to publish those that are this process's to publish.
@@ -202,19 +210,10 @@ impl Pass {
         if answered.is_empty() {
             return;
         }
-        let keys = answered.iter().map(|settlement| &settlement.flight.key);
-        let _guards = self.core.locks.settle(keys).await;
-        let named: Vec<_> =
-            answered.iter().map(|answer| (&answer.flight.key, answer.flight.revision)).collect();
-        let current = match settlement::current(&self.core, &named).await {
-            Ok(current) => current,
-            Err(error) => return self.not_recorded("settling an answer", &error),
-        };
-        let answered = answered.into_iter().zip(current);
-        let answered: Vec<_> = answered.filter_map(|(a, current)| current.then_some(a)).collect();
         let settled = settlement::settle(&self.core, &*self.management, &answered).await;
         for error in settled.into_iter().filter_map(Result::err) {
-            self.not_recorded("settling an answer", &error);
+            let reason = error.to_string();
+            self.core.hub.emit(Event::Retrying { what: "settling an answer", reason });
         }
     }
 
@@ -303,27 +302,27 @@ impl Pass {
             return;
         }
         let _guards = self.core.locks.settle(sent.iter().map(|entry| &entry.row.key)).await;
-        let named: Vec<_> = sent.iter().map(|entry| (&entry.row.key, entry.row.revision)).collect();
-        let current = match settlement::current(&self.core, &named).await {
-            Ok(current) => current,
-            Err(error) => return self.not_recorded(RECORDING, &error),
+        let rows: Vec<_> = sent.iter().map(|e| (&e.row.key, e.row.revision)).collect();
+        let currencies = match self.core.ledger.currencies(&rows).await {
+            Ok(currencies) => currencies,
+            Err(error) => return self.not_recorded(&error),
         };
-        let sent = sent.into_iter().zip(current);
-        let sent: Vec<_> = sent.filter_map(|(entry, current)| current.then_some(entry)).collect();
+        let current = sent.iter().zip(currencies).filter(|(_, c)| *c == Currency::Current);
+        let sent: Vec<TargetSent> = current.map(|(entry, _)| entry.clone()).collect();
         if sent.is_empty() || self.management.mark_target_sent(&sent).await.is_ok() {
             return;
         }
         for entry in sent {
             if let Err(error) = self.management.mark_target_sent(&[entry]).await {
-                self.not_recorded(RECORDING, &error);
+                self.not_recorded(&error);
             }
         }
     }
 
-    /// Left to the next sync. The books know each event, so its answer will count; a row that could
-    /// not be recorded as sent stays pending, and the sync that finds it due looks whether it still
-    /// waits in the queue.
-    fn not_recorded(&self, what: &'static str, error: &dyn std::fmt::Display) {
-        self.core.hub.emit(Event::Retrying { what, reason: error.to_string() });
+    /// The books know the event, so its answer will count; until then its row stays pending, and
+    /// the next sync that finds it due looks whether it still waits in the queue.
+    fn not_recorded(&self, error: &dyn std::fmt::Display) {
+        let reason = error.to_string();
+        self.core.hub.emit(Event::Retrying { what: "recording sent events", reason });
     }
 }

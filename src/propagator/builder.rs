@@ -19,11 +19,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventHub, Observer};
 use crate::id::PeerQueue;
 use crate::inbound;
-use crate::ledger::{DEFAULT_PREFIX, Ledger, Timing};
+use crate::ledger::{Ledger, Timing};
 use crate::management::Management;
 use crate::outbound::DeclaredTargets;
 use crate::secret::{PropagationSecret, SecretToken};
-use crate::state::StateStore;
+use crate::state::{DEFAULT_PREFIX, StateStore};
 use crate::store::CredentialStore;
 use crate::transport::amqp::AmqpTransport;
 
@@ -294,6 +294,7 @@ impl Builder {
             hub: EventHub::new(self.events, self.observer),
             gate: crate::gate::Gate::default(),
             locks: crate::locks::CredentialLocks::default(),
+            recent: crate::recent::RecentVersions::default(),
             limits: self.limits,
             abort: CancellationToken::new(),
         });

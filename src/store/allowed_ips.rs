@@ -1,29 +1,21 @@
-//! An allow-list that is known to be valid.
+//! An allow-list as it is stored.
 
-/// Address rules (single addresses or CIDR), checked and in the form in which they are stored. An
-/// empty list allows every address.
+use crate::auth::AllowList;
+use crate::error::Result;
+
+/// Address rules that are known to be valid, in the form in which they are stored and sent. An
+/// empty list allows every address. [`AllowList`] is the form that addresses are matched against.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedIps(Vec<String>);
 
 impl AllowedIps {
-    /// Checks a list.
+    /// Checks a list: single addresses or CIDR, IPv4 and IPv6.
     ///
     /// # Errors
-    /// `InvalidOptions` when any rule is invalid: a list is taken whole or not at all.
-    pub fn parse<T: AsRef<str>>(rules: &[T]) -> crate::error::Result<Self> {
-        rules
-            .iter()
-            .map(|r| {
-                let t = r.as_ref();
-                let (a, b) = t.split_once('/').unwrap_or((t, "0"));
-                a.parse::<std::net::IpAddr>()
-                    .ok()
-                    .zip(b.parse::<u8>().ok().filter(|b| *b <= 32))
-                    .map(|_| t.to_owned())
-            })
-            .collect::<Option<Vec<_>>>()
-            .map(Self)
-            .ok_or_else(|| crate::error::Error::invalid("rule", "CIDR"))
+    /// `InvalidOptions`, naming the first rule that is invalid: a list is taken whole or not at all.
+    pub fn parse<T: AsRef<str>>(rules: &[T]) -> Result<Self> {
+        let list = AllowList::parse(rules)?;
+        Ok(Self(list.rules().iter().map(|rule| rule.as_str().to_owned()).collect()))
     }
 
     /// The rules as they are stored.

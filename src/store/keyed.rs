@@ -39,7 +39,7 @@ impl<S: StateStore> KeyedCredentialStore<S> {
             state,
             track,
             namespace: namespace.into(),
-            state_prefix: crate::ledger::DEFAULT_PREFIX.into(),
+            state_prefix: crate::state::DEFAULT_PREFIX.into(),
             backup_ttl: Duration::from_secs(600),
         }
     }

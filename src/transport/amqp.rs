@@ -13,6 +13,7 @@ mod publisher;
 mod quiet;
 mod stream;
 mod supervisor;
+mod tls;
 mod topology;
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ mod faults;
 mod lifecycle;
 mod publishing;
 mod secrets;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;

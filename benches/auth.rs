@@ -1,0 +1,126 @@
+//! What signing and verifying cost beside the bare HMAC of the same bytes.
+//!
+//! Own timing instead of a framework: the best of many short rounds, which is what a machine with
+//! other work on it can measure.
+
+#![allow(clippy::panic, clippy::print_stdout)]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, KeyInit, Mac};
+use hmac_propagator::auth::{
+    CanonicalPath, Canonicalizer, RequestToSign, SigningKey, body_sha256, message_sha256,
+    parse_timestamp,
+};
+use hmac_propagator::secret::SecretHash;
+use sha2::{Digest, Sha256};
+
+const ROUNDS: u32 = 400;
+const CALLS: u32 = 500;
+const TIMESTAMP: &str = "1700000000000";
+const NONCE: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+const TARGET: &str = "/api/v1/orders/8d3f?expand=items&limit=50";
+const MESSAGE: &str = r#"{"orderId":"8d3f-11","customer":{"name":"A. Person","id":77},"items":[{"sku":"x-1","count":2,"price":19.9},{"sku":"y-2","count":1,"price":5}],"currency":"EUR","paid":true,"note":null,"createdAt":"2026-11-20T12:00:00Z"}"#;
+
+fn main() {
+    let hash = SecretHash::parse(&"5a".repeat(32)).unwrap_or_else(|error| panic!("{error}"));
+    requests(&hash, &[]);
+    requests(&hash, &[b'x'; 256]);
+    requests(&hash, &[b'x'; 4096]);
+    messages(&hash);
+}
+
+fn requests(hash: &SecretHash, body: &[u8]) {
+    let key = SigningKey::from_hash(hash);
+    let sign = |key: &SigningKey| with_request(body, |request| key.sign_request(request));
+    let signature = sign(&key);
+    let payload = with_request(body, |request| request.payload());
+
+    let bare = time(|| {
+        // The body is hashed, the key is set, and the payload is authenticated.
+        black_box(Sha256::digest(black_box(body)));
+        bare_hmac(hash, &payload)
+    });
+    println!("request, body of {} bytes: bare SHA-256 and HMAC {bare:?}", body.len());
+    report("sign", bare, time(|| sign(&SigningKey::from_hash(black_box(hash)))));
+    report("sign, key kept", bare, time(|| sign(black_box(&key))));
+    report(
+        "verify",
+        bare,
+        time(|| {
+            let key = SigningKey::from_hash(black_box(hash));
+            with_request(body, |request| key.verify_request(request, signature.as_str()))
+        }),
+    );
+    report(
+        "verify, key kept",
+        bare,
+        time(|| with_request(body, |request| key.verify_request(request, signature.as_str()))),
+    );
+}
+
+/// Everything between the raw parts of a request and its signature.
+fn with_request<T>(body: &[u8], use_it: impl FnOnce(&RequestToSign<'_>) -> T) -> T {
+    let path = CanonicalPath::new(black_box(TARGET)).unwrap_or_else(|error| panic!("{error}"));
+    use_it(&RequestToSign {
+        method: black_box("POST"),
+        path: &path,
+        timestamp_ms: parse_timestamp(black_box(TIMESTAMP)).unwrap_or_default(),
+        nonce: black_box(NONCE),
+        body: &body_sha256(black_box(body)),
+    })
+}
+
+fn messages(hash: &SecretHash) {
+    let key = SigningKey::from_hash(hash);
+    let canonicalizer = Canonicalizer::new().unwrap_or_else(|error| panic!("{error}"));
+    let canonical = |json| canonicalizer.text(json).unwrap_or_else(|error| panic!("{error}"));
+    let parsed: serde_json::Value =
+        serde_json::from_str(MESSAGE).unwrap_or_else(|error| panic!("{error}"));
+    let text = canonical(MESSAGE);
+    let payload = format!("client\n{}", message_sha256(&text));
+
+    let bare = time(|| {
+        black_box(Sha256::digest(black_box(text.as_bytes())));
+        bare_hmac(hash, &payload)
+    });
+    println!("message of {} bytes: bare SHA-256 and HMAC {bare:?}", MESSAGE.len());
+    report("canonical text from JSON", bare, time(|| canonical(black_box(MESSAGE))));
+    report("canonical text from a value", bare, time(|| canonicalizer.value(black_box(&parsed))));
+    report(
+        "sign from JSON, key kept",
+        bare,
+        time(|| key.sign_message("client", &message_sha256(&canonical(black_box(MESSAGE))))),
+    );
+}
+
+fn bare_hmac(hash: &SecretHash, payload: &str) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(black_box(hash.expose().as_bytes()))
+        .unwrap_or_else(|error| panic!("{error}"));
+    mac.update(black_box(payload.as_bytes()));
+    mac.finalize().into_bytes().into()
+}
+
+fn report(what: &str, bare: Duration, time: Duration) {
+    let ratio = time.as_secs_f64() / bare.as_secs_f64();
+    println!("  {what:<30} {time:>10.0?}  {ratio:.2} x");
+}
+
+fn time<T>(mut call: impl FnMut() -> T) -> Duration {
+    let round = |call: &mut dyn FnMut()| {
+        let start = Instant::now();
+        for _ in 0..CALLS {
+            call();
+        }
+        start.elapsed()
+    };
+    let best = (0..ROUNDS)
+        .map(|_| {
+            round(&mut || {
+                black_box(call());
+            })
+        })
+        .min();
+    best.unwrap_or_default() / CALLS
+}

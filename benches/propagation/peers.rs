@@ -1,0 +1,157 @@
+//! Real peers: an authority with the in-memory management side and targets with signatures, each on
+//! a Redis of its own.
+
+use std::time::Instant;
+
+use hmac_propagator::broker::BrokerOptions;
+use hmac_propagator::event::{Event, EventStream};
+use hmac_propagator::id::{ClientId, PeerQueue, Track};
+use hmac_propagator::management::{MemoryManagement, Outcome};
+use hmac_propagator::propagator::{Builder, Ensure, Propagator, Rotate};
+use hmac_propagator::secret::{BrokerPassword, ClientSecret, PropagationSecret};
+use hmac_propagator::state::RedisState;
+use hmac_propagator::store::RedisCredentialStore;
+use hmac_propagator_support::{Broker, Redis, Vhost};
+
+use crate::report::{Figures, ms};
+
+const AUTHORITY: &str = "authority";
+
+/// How many events of one sync are settled in a second, from the call to the last ack.
+pub async fn events_per_second(broker: &Broker, credentials: usize, targets: usize) -> f64 {
+    let mesh = Mesh::start(broker, targets).await;
+    for credential in 0..credentials {
+        mesh.ensure(credential).await;
+    }
+    let mut events = mesh.authority.events();
+    let started = Instant::now();
+    let summary = mesh.authority.sync().await.unwrap();
+    assert_eq!(summary.targets_published, (credentials * targets) as u64);
+    complete(&mut events, credentials).await;
+    #[allow(clippy::cast_precision_loss)]
+    let rate = (credentials * targets) as f64 / started.elapsed().as_secs_f64();
+    mesh.close().await;
+    rate
+}
+
+/// From the rotate call to the last of four acks, in milliseconds, one rotation after the other.
+pub async fn rotation_latencies(broker: &Broker, rotations: usize) -> Figures {
+    let mesh = Mesh::start(broker, 4).await;
+    mesh.ensure(0).await;
+    let mut events = mesh.authority.events();
+    mesh.authority.sync().await.unwrap();
+    complete(&mut events, 1).await;
+    let mut latencies = Vec::new();
+    for rotation in 0..rotations + 20 {
+        let started = Instant::now();
+        let secret = ClientSecret::new(format!("rotation {rotation}")).unwrap();
+        mesh.authority.rotate(Rotate::new(client(0), secret)).await.unwrap();
+        mesh.authority.sync().await.unwrap();
+        complete(&mut events, 1).await;
+        if rotation >= 20 {
+            latencies.push(ms(started.elapsed()));
+        }
+    }
+    mesh.close().await;
+    Figures::of(latencies)
+}
+
+struct Mesh {
+    authority: Propagator,
+    targets: Vec<(Propagator, Redis)>,
+    _redis: Redis,
+    _vhost: Vhost,
+}
+
+impl Mesh {
+    async fn start(broker: &Broker, targets: usize) -> Self {
+        let vhost = broker.vhost().await.unwrap();
+        let management = MemoryManagement::new();
+        let mut peers = Vec::new();
+        for target in 0..targets {
+            let redis = Redis::start().await.unwrap();
+            management.add_target(queue(&target_name(target)), secret(&target_name(target)));
+            let peer = builder(&vhost.url(), &target_name(target), &redis.url())
+                .source_secret(queue(AUTHORITY), secret(AUTHORITY))
+                .start()
+                .await
+                .unwrap();
+            peer.ready().await.unwrap();
+            peers.push((peer, redis));
+        }
+        let redis = Redis::start().await.unwrap();
+        let authority = builder(&vhost.url(), AUTHORITY, &redis.url())
+            .management(management)
+            // Every event is counted here, so none may be missed.
+            .event_capacity(1 << 17)
+            .start()
+            .await
+            .unwrap();
+        authority.ready().await.unwrap();
+        Self { authority, targets: peers, _redis: redis, _vhost: vhost }
+    }
+
+    async fn ensure(&self, credential: usize) {
+        let targets = (0..self.targets.len()).map(|target| queue(&target_name(target)));
+        let secret = ClientSecret::new(format!("secret {credential}")).unwrap();
+        self.authority
+            .ensure(Ensure::new(client(credential), secret).targets(targets))
+            .await
+            .unwrap();
+    }
+
+    async fn close(self) {
+        self.authority.close().await;
+        for (target, _) in &self.targets {
+            target.close().await;
+        }
+    }
+}
+
+/// A peer over one Redis, to be completed.
+pub fn builder(amqp_url: &str, name: &str, redis_url: &str) -> Builder {
+    let state = RedisState::open(redis_url).unwrap();
+    let store = RedisCredentialStore::new(state.clone(), Track::Http, "hmac:http");
+    Propagator::builder(broker_options(amqp_url), queue(name), secret(name), state)
+        .credential_store(store)
+}
+
+async fn complete(events: &mut EventStream, mut credentials: usize) {
+    while credentials > 0 {
+        match events.next().await.unwrap() {
+            Event::FullyPropagated { outcome, .. } => {
+                assert_eq!(outcome, Outcome::Success);
+                credentials -= 1;
+            }
+            Event::Missed { count } => panic!("missed {count} events"),
+            _ => {}
+        }
+    }
+}
+
+fn broker_options(url: &str) -> BrokerOptions {
+    let rest = url.strip_prefix("amqp://").unwrap();
+    let (user, rest) = rest.split_once(':').unwrap();
+    let (password, rest) = rest.split_once('@').unwrap();
+    let (address, vhost) = rest.split_once('/').unwrap();
+    let (host, port) = address.rsplit_once(':').unwrap();
+    BrokerOptions::new(user, BrokerPassword::new(password))
+        .address(host, port.parse().unwrap())
+        .vhost(vhost)
+}
+
+fn target_name(target: usize) -> String {
+    format!("target-{target}")
+}
+
+fn queue(name: &str) -> PeerQueue {
+    PeerQueue::new(name).unwrap()
+}
+
+fn secret(name: &str) -> PropagationSecret {
+    PropagationSecret::new(format!("secret of {name}")).unwrap()
+}
+
+fn client(credential: usize) -> ClientId {
+    ClientId::new(format!("client-{credential}")).unwrap()
+}

@@ -1,0 +1,260 @@
+//! The main job, step by step. Knows what is done and what must hold then, not how peers run.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::Result;
+use crate::mesh::{ARCHIVE, AUTHORITY, BILLING, Mesh, ORDERS, TARGETS, random};
+use crate::page::Page;
+use crate::peer::RowReport;
+use crate::store::Fingerprint;
+
+const CLIENT: &str = "webshop";
+
+/// Longest wait for what should happen at once.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Shows and checks everything. An error means that a step could not be carried out at all.
+pub(crate) async fn run(mesh: &mut Mesh, page: &mut Page) -> Result<()> {
+    introduce(mesh, page);
+    let (first, second) = (random(), random());
+    create(mesh, page, &first).await?;
+    let revision = rotate_while_down(mesh, page, &second).await?;
+    come_back(mesh, page, revision).await?;
+    revoke(mesh, page).await?;
+    look_for_traces(mesh, page, &[&first, &second]).await
+}
+
+fn introduce(mesh: &Mesh, page: &Page) {
+    println!("A mesh of four processes, each with its own Redis, on one RabbitMQ.");
+    println!("`holds` is a fingerprint of the hash in that peer's Redis, read from there.");
+    page.note(&format!("RabbitMQ at {}", mesh.broker_address()));
+    let mut rows = vec![["peer", "mode", "pid", "Redis"].map(str::to_owned)];
+    rows.extend(mesh.describe());
+    page.table(&rows);
+}
+
+async fn create(mesh: &mut Mesh, page: &mut Page, secret: &str) -> Result<()> {
+    page.step("create: a credential for three targets");
+    let started = Instant::now();
+    let revision = mesh.ensure(CLIENT, secret).await?;
+    page.did("the authority has decided, and its own store holds it", started.elapsed());
+    let before_sync = look(mesh).await?;
+    page.check(
+        "before any sync the authority alone holds it",
+        before_sync.at(AUTHORITY).is_some() && TARGETS.iter().all(|t| before_sync.at(t).is_none()),
+    );
+    let syncing = Instant::now();
+    let sync = mesh.sync().await?;
+    page.did("synced: every event is confirmed by the broker", syncing.elapsed());
+    let propagated = mesh.propagated(CLIENT, revision).await?;
+    page.took(syncing.elapsed());
+    page.did("every target has answered, from the start of the sync", syncing.elapsed());
+    let after = look(mesh).await?;
+    after.show(page);
+    page.check("one event was published for each target", (sync.read, sync.published) == (3, 3));
+    page.check("the credential is reported as fully propagated", propagated.outcome == "success");
+    page.check("every peer holds what the authority decided", after.all_hold_the_same());
+    page.check("every row is a success of this revision", after.all_rows(revision, "success"));
+    page.check(
+        "two targets signed; the receive-only one is believed by its event's id, and its row says so",
+        after.proof(ORDERS) == Some("signed")
+            && after.proof(BILLING) == Some("signed")
+            && after.proof(ARCHIVE).is_some_and(|proof| proof.starts_with("unsigned")),
+    );
+    let refusal = mesh.refusal_of(ARCHIVE, CLIENT).await?;
+    page.check(
+        "the receive-only peer decides nothing: MANAGEMENT_NOT_CONFIGURED",
+        refusal.as_deref() == Some("MANAGEMENT_NOT_CONFIGURED"),
+    );
+    Ok(())
+}
+
+async fn rotate_while_down(mesh: &mut Mesh, page: &mut Page, secret: &str) -> Result<u64> {
+    page.step(&format!("rotate while `{ORDERS}` is down"));
+    let old = look(mesh).await?;
+    let killing = Instant::now();
+    mesh.kill(ORDERS).await?;
+    page.did(&format!("`{ORDERS}` was killed (SIGKILL)"), killing.elapsed());
+    let started = Instant::now();
+    let revision = mesh.rotate(CLIENT, secret).await?;
+    page.did("the authority has decided, and its own store holds it", started.elapsed());
+    let syncing = Instant::now();
+    let sync = mesh.sync().await?;
+    let others = settled(mesh, revision, &[BILLING, ARCHIVE]).await?;
+    page.took(syncing.elapsed());
+    page.did("the targets that are up have answered, from the sync on", syncing.elapsed());
+    let (again, syncs) = sync_again(mesh, page).await?;
+    let after = look(mesh).await?;
+    after.show(page);
+    page.check("one event was published for each target", sync.published == 3);
+    page.check("both targets that are up answered with success", others);
+    page.check(
+        "authority and both targets that are up hold the new secret",
+        after.at(AUTHORITY).is_some()
+            && after.at(AUTHORITY) != old.at(AUTHORITY)
+            && [BILLING, ARCHIVE].iter().all(|peer| after.at(peer) == after.at(AUTHORITY)),
+    );
+    page.check(
+        &format!("`{ORDERS}` still holds the old one, and its row says `sent`"),
+        after.at(ORDERS) == old.at(ORDERS) && after.status(ORDERS) == Some("sent"),
+    );
+    page.check(
+        &format!(
+            "one event waits in its queue after {syncs} further syncs, which published nothing"
+        ),
+        mesh.waiting(ORDERS).await? == 1 && again == 0,
+    );
+    Ok(revision)
+}
+
+/// What cron does all the while: the event becomes due several times meanwhile. Returns how many
+/// events were published, and the number of syncs.
+async fn sync_again(mesh: &mut Mesh, page: &Page) -> Result<(u64, u32)> {
+    const SYNCS: u32 = 10;
+    let started = Instant::now();
+    let mut published = 0;
+    for _ in 0..SYNCS {
+        sleep(Duration::from_millis(200)).await;
+        published += mesh.sync().await?.published;
+    }
+    page.did(&format!("{SYNCS} further syncs, as cron would do"), started.elapsed());
+    Ok((published, SYNCS))
+}
+
+async fn come_back(mesh: &mut Mesh, page: &mut Page, revision: u64) -> Result<()> {
+    page.step(&format!("`{ORDERS}` returns"));
+    let started = Instant::now();
+    mesh.start_again(ORDERS).await?;
+    let propagated = mesh.propagated(CLIENT, revision).await?;
+    page.took(started.elapsed());
+    page.did("its process is up, has applied what waited and has answered", started.elapsed());
+    let after = look(mesh).await?;
+    after.show(page);
+    page.check(
+        "the same revision is now reported as fully propagated, without another sync",
+        propagated.revision == revision && propagated.outcome == "success",
+    );
+    page.check("every peer holds what the authority decided", after.all_hold_the_same());
+    page.check("every row is a success of this revision", after.all_rows(revision, "success"));
+    page.check("its queue is empty", mesh.waiting(ORDERS).await? == 0);
+    Ok(())
+}
+
+async fn revoke(mesh: &mut Mesh, page: &mut Page) -> Result<()> {
+    page.step("revoke");
+    let started = Instant::now();
+    let revision = mesh.revoke(CLIENT).await?;
+    page.did("the authority has decided, and its own store holds nothing", started.elapsed());
+    let at_once = look(mesh).await?;
+    page.check("the authority refuses it before any sync", at_once.at(AUTHORITY).is_none());
+    let syncing = Instant::now();
+    mesh.sync().await?;
+    let propagated = mesh.propagated(CLIENT, revision).await?;
+    page.took(syncing.elapsed());
+    page.did("every target has answered, from the start of the sync", syncing.elapsed());
+    let after = look(mesh).await?;
+    after.show(page);
+    page.check("the revocation is reported as fully propagated", propagated.outcome == "success");
+    page.check("no peer holds anything", after.none_holds_any());
+    page.check("every row is a success of this revision", after.all_rows(revision, "success"));
+    Ok(())
+}
+
+async fn look_for_traces(mesh: &mut Mesh, page: &mut Page, secrets: &[&str]) -> Result<()> {
+    page.step("look for what must not be there");
+    let mut found = false;
+    for secret in secrets {
+        found |= mesh.any_store_contains(secret).await?;
+    }
+    page.check("no peer's Redis contains a plain secret", !found);
+    let mut waiting = 0;
+    for peer in [AUTHORITY, ORDERS, BILLING, ARCHIVE] {
+        waiting += mesh.waiting(peer).await?;
+    }
+    page.check("no message waits in any queue", waiting == 0);
+    page.check("a last sync finds nothing to do", mesh.sync().await?.read == 0);
+    Ok(())
+}
+
+/// Waits until these targets' rows are no longer open; returns whether all are a success.
+async fn settled(mesh: &mut Mesh, revision: u64, targets: &[&str]) -> Result<bool> {
+    let end = Instant::now() + SOON;
+    loop {
+        let rows = mesh.rows(CLIENT).await?;
+        let mut concerned = rows
+            .iter()
+            .filter(|row| targets.contains(&row.target.as_str()) && row.revision == revision);
+        if concerned.clone().all(|row| row.status == "success") {
+            return Ok(concerned.clone().count() == targets.len());
+        }
+        if concerned.any(|row| row.status == "error") || Instant::now() > end {
+            return Ok(false);
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// What every store and every row says at one moment.
+struct View {
+    /// Of each peer its name, whether it runs, and what its store holds.
+    stores: Vec<(&'static str, bool, Option<Fingerprint>)>,
+    rows: Vec<RowReport>,
+}
+
+async fn look(mesh: &mut Mesh) -> Result<View> {
+    let mut stores = Vec::new();
+    for peer in [AUTHORITY, ORDERS, BILLING, ARCHIVE] {
+        stores.push((peer, mesh.is_up(peer)?, mesh.holds(peer, CLIENT).await?));
+    }
+    Ok(View { stores, rows: mesh.rows(CLIENT).await? })
+}
+
+impl View {
+    fn at(&self, peer: &str) -> Option<&Fingerprint> {
+        self.stores.iter().find(|(name, ..)| *name == peer).and_then(|(.., held)| held.as_ref())
+    }
+
+    fn row(&self, target: &str) -> Option<&RowReport> {
+        self.rows.iter().find(|row| row.target == target)
+    }
+
+    fn status(&self, target: &str) -> Option<&str> {
+        self.row(target).map(|row| row.status.as_str())
+    }
+
+    fn proof(&self, target: &str) -> Option<&str> {
+        self.row(target).and_then(|row| row.proof.as_deref())
+    }
+
+    fn all_hold_the_same(&self) -> bool {
+        let authority = self.at(AUTHORITY);
+        authority.is_some() && TARGETS.iter().all(|target| self.at(target) == authority)
+    }
+
+    fn none_holds_any(&self) -> bool {
+        self.stores.iter().all(|(.., held)| held.is_none())
+    }
+
+    fn all_rows(&self, revision: u64, status: &str) -> bool {
+        self.rows.len() == TARGETS.len()
+            && self.rows.iter().all(|row| row.revision == revision && row.status == status)
+    }
+
+    fn show(&self, page: &Page) {
+        let mut table = vec![["peer", "process", "holds", "row", "answer"].map(str::to_owned)];
+        for (peer, up, held) in &self.stores {
+            let row = self.row(peer);
+            let text = |of: Option<String>| of.unwrap_or_else(|| "-".into());
+            table.push([
+                (*peer).to_owned(),
+                if *up { "up" } else { "down" }.to_owned(),
+                held.as_ref().map_or("nothing".into(), ToString::to_string),
+                text(row.map(|row| row.status.clone())),
+                text(row.and_then(|row| row.proof.clone())),
+            ]);
+        }
+        page.table(&table);
+    }
+}
