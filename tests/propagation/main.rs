@@ -11,6 +11,7 @@ mod help;
 mod isolation;
 mod mesh;
 mod order;
+mod races;
 mod receive_only;
 mod replicas;
 mod resend;
