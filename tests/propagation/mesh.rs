@@ -198,14 +198,6 @@ impl Store {
         self.credential(client).await.map(|found| found.secret_hash.expose().to_owned())
     }
 
-    /// Waits until a credential has a hash.
-    pub async fn holds(&self, client: &str, hash: &str) {
-        eventually(SOON, || async {
-            (self.hash(client).await.as_deref() == Some(hash)).then_some(())
-        })
-        .await;
-    }
-
     /// The `ts` of the cursor.
     pub async fn cursor_ts(&self, client: &str) -> Option<f64> {
         self.http.cursor(&client_id(client)).await.unwrap().map(|cursor| cursor.ts.as_f64())

@@ -48,14 +48,17 @@ async fn late_acks_change_nothing(script: Script) {
     for late in [ack(&first, "b"), refusal(&first, "b", "too late")] {
         mesh.send("authority", &late).await;
         outdated(&mut events).await;
-        assert_eq!(authority.status("orders", "b"), RowStatus::Sent);
-        assert!(authority.keeps_plain("orders"));
+        still_sent(&authority);
     }
-
     mesh.send("authority", &ack(&second, "b")).await;
     assert_eq!(complete(&mut events, "orders").await, Outcome::Success);
     assert_eq!(authority.status("orders", "b"), RowStatus::Success);
     assert!(!authority.keeps_plain("orders"));
+}
+
+fn still_sent(authority: &Full) {
+    assert_eq!(authority.status("orders", "b"), RowStatus::Sent);
+    assert!(authority.keeps_plain("orders"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,7 +22,7 @@ impl Recorder {
             Event::Refused { reason, .. } => Some(*reason),
             _ => None,
         };
-        self.0.lock().unwrap().iter().filter_map(refusal).collect()
+        self.events().iter().filter_map(refusal).collect()
     }
 
     /// How often something was kept to be tried again.
