@@ -19,7 +19,17 @@ use crate::wire::{ApplyEvent, Payload};
 #[derive(Debug)]
 pub(super) enum Work {
     Deliver(Box<Job>),
-    Report { key: CredentialKey, revision: Revision, outcome: Outcome },
+    Report(Box<Report>),
+}
+
+/// A revision that no target is outstanding for.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) key: CredentialKey,
+    pub(super) revision: Revision,
+    pub(super) outcome: Outcome,
+    /// What was decided; `None` when it cannot be read.
+    pub(super) change: Option<Change>,
 }
 
 /// One row to deliver.
@@ -59,7 +69,8 @@ pub(super) fn check(core: &Core, entry: PendingPropagation) -> Result<Work, Unus
     let target = match work {
         PendingWork::Report { succeeded, failed } => {
             let outcome = Outcome::of(succeeded, failed);
-            return Ok(Work::Report { key, revision, outcome });
+            let change = change(operation).ok().map(|(_, change)| change);
+            return Ok(Work::Report(Box::new(Report { key, revision, outcome, change })));
         }
         PendingWork::Deliver(target) => target,
     };

@@ -4,3 +4,4 @@
 
 mod basics;
 mod mesh;
+mod own_store;
