@@ -18,6 +18,7 @@ use crate::id::{PeerQueue, Track};
 use crate::ledger::Ledger;
 use crate::locks::CredentialLocks;
 use crate::management::Management;
+use crate::recent::RecentVersions;
 use crate::secret::PropagationSecret;
 use crate::sources::SourceCache;
 use crate::store::CredentialStore;
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) hub: EventHub,
     pub(crate) gate: Gate,
     pub(crate) locks: CredentialLocks,
+    pub(crate) recent: RecentVersions,
     pub(crate) limits: Limits,
     /// Cancelled when the time to finish is over: whatever still waits gives up.
     pub(crate) abort: CancellationToken,

@@ -89,6 +89,8 @@ mod locks;
 #[cfg(feature = "propagation")]
 mod outbound;
 #[cfg(feature = "propagation")]
+mod recent;
+#[cfg(feature = "propagation")]
 mod settlement;
 #[cfg(feature = "propagation")]
 mod sources;

@@ -51,7 +51,7 @@ async fn apply(
     if let Some(store) = core.store(key.track) {
         let version = local_version(core, key, revision);
         let change = VersionedChange { client_id: key.client_id.clone(), version, change };
-        let applied = store.apply(&[change], core.clock.now_ms()).await;
+        let applied = core.apply(&**store, vec![change]).await;
         applied.into_iter().collect::<Result<Vec<_>, _>>()?;
     }
     core.ledger.settle_revision(key, revision).await

@@ -17,7 +17,9 @@ use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
 use crate::gate::Passage;
 use crate::ledger::{Claim, Currency};
-use crate::management::{FetchPending, Management, PendingPage, TargetError, TargetSent};
+use crate::management::{
+    FetchPending, Management, PendingPage, PendingPropagation, TargetError, TargetSent,
+};
 use crate::settlement::{self, Settlement, row_key};
 
 /// What a sync did.
@@ -83,7 +85,7 @@ impl Pass {
             let (jobs, reports) = self.sort_out(entries).await;
             let (jobs, reports) = self.make_local(jobs, reports).await?;
             for report in reports {
-                self.report(&report).await;
+                self.report(report).await;
             }
             self.launch(jobs).await?;
             while self.flying.len() >= self.core.limits.publish_window && self.collect().await {}
@@ -94,16 +96,13 @@ impl Pass {
         }
     }
 
-    /// Checks each entry by itself: rows to deliver, and revisions to report.
-    async fn sort_out(
-        &mut self,
-        entries: Vec<crate::management::PendingPropagation>,
-    ) -> (Vec<Job>, Vec<Report>) {
+    /// Checks each entry: rows to deliver, revisions to report. The others say why not.
+    async fn sort_out(&mut self, entries: Vec<PendingPropagation>) -> (Vec<Job>, Vec<Report>) {
         let (mut jobs, mut reports, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         for entry in entries {
             match check(&self.core, entry) {
                 Ok(Work::Deliver(job)) => jobs.push(*job),
-                Ok(Work::Report(report)) => reports.push(*report),
+                Ok(Work::Report(report)) => reports.push(report),
                 Err(Unusable::Row(failure)) => failures.push(*failure),
                 Err(Unusable::Unnamed(event)) => {
                     self.summary.rows_unusable += 1;
@@ -116,10 +115,10 @@ impl Pass {
         (jobs, reports)
     }
 
-    async fn report(&mut self, report: &Report) {
+    async fn report(&mut self, report: Report) {
         let Report { key, revision, outcome, .. } = report;
         let reported =
-            settlement::report_found(&self.core, &*self.management, key, *revision, *outcome).await;
+            settlement::report_found(&self.core, &*self.management, &key, revision, outcome).await;
         if let Err(error) = reported {
             let reason = error.to_string();
             self.core.hub.emit(Event::Retrying { what: "reporting a revision", reason });

@@ -3,5 +3,16 @@
 #![allow(unreachable_pub, reason = "one binary")]
 
 mod basics;
+mod broker;
+mod closing;
+mod cursor;
+mod help;
+mod isolation;
 mod mesh;
+mod order;
 mod own_store;
+mod receive_only;
+mod resend;
+mod revisions;
+mod timestamps;
+mod transient;
