@@ -10,9 +10,10 @@ use hmac_propagator_support::{Broker, PrivateBroker, Queues, Redis, Vhost, event
 use tokio::net::TcpStream;
 
 use crate::Result;
+use crate::call::Call;
 use crate::peer::{self, Config, Known, Mode, Order, PeerProcess, Report};
 use crate::peer::{Propagated, RowReport, SyncReport};
-use crate::store::{self, Fingerprint};
+use crate::store::{self, Held};
 
 pub(crate) const AUTHORITY: &str = "authority";
 /// A full peer: it finds the authority's secret in its own directory and signs with it.
@@ -89,6 +90,11 @@ impl Mesh {
         self.broker.address()
     }
 
+    /// A call of a client that was given this secret.
+    pub(crate) fn call(&self, secret: &str) -> Result<Call> {
+        Call::signed(secret, &self.member(AUTHORITY)?.config.pepper)
+    }
+
     /// Has the authority create a credential; returns the revision.
     pub(crate) async fn ensure(&mut self, client: &str, secret: &str) -> Result<u64> {
         let targets = TARGETS.map(str::to_owned).to_vec();
@@ -146,7 +152,7 @@ impl Mesh {
     }
 
     /// What a peer's Redis holds for a client.
-    pub(crate) async fn holds(&self, peer: &str, client: &str) -> Result<Option<Fingerprint>> {
+    pub(crate) async fn holds(&self, peer: &str, client: &str) -> Result<Option<Held>> {
         store::holds(&self.member(peer)?.redis, client).await
     }
 

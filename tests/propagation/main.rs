@@ -10,6 +10,7 @@ mod help;
 mod isolation;
 mod mesh;
 mod order;
+mod own_store;
 mod receive_only;
 mod resend;
 mod revisions;
