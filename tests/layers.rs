@@ -78,10 +78,12 @@ fn a_driver_is_named_by_its_adapter_alone() {
     for (driver, home) in DRIVERS {
         for (path, text) in sources() {
             let at_home = path.to_string_lossy().starts_with(home);
-            let named =
-                text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| {
-                    line.contains(&format!(" {driver}::")) || line.contains(&format!("({driver}::"))
-                });
+            // A re-export of the adapter's own module, which bears the driver's name, is none.
+            let code = text.lines().map(str::trim_start);
+            let code = code.filter(|line| !line.starts_with("//") && !line.starts_with("pub use "));
+            let named = code.map(|line| format!(" {line}")).any(|line| {
+                line.contains(&format!(" {driver}::")) || line.contains(&format!("({driver}::"))
+            });
             assert!(at_home || !named, "{} names {driver}", path.display());
         }
     }
