@@ -1,6 +1,7 @@
 //! What the pipelines share: ports, books and limits of one peer.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,6 @@ use crate::transport::Transport;
 mod apply;
 
 /// One peer.
-#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) own: PeerQueue,
     pub(crate) secret: PropagationSecret,
@@ -48,6 +48,13 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     /// Cancelled when the time to finish is over: whatever still waits gives up.
     pub(crate) abort: CancellationToken,
+}
+
+/// Adapters print what they like, secrets and connection strings among it: only the name is shown.
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("own", &self.own).finish_non_exhaustive()
+    }
 }
 
 /// Bounds.

@@ -71,7 +71,7 @@ fn clients(count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_killed_in_the_middle_of_a_sync_and_then_restarted_loses_nothing() {
+async fn a_broker_that_is_killed_in_the_middle_of_a_sync_loses_nothing() {
     let broker = Broker::start_private().await.unwrap();
     let mesh = Mesh::on(&broker).await;
     let (at, b) = (Store::start().await, Store::start().await);
@@ -99,18 +99,7 @@ async fn a_broker_that_is_killed_in_the_middle_of_a_sync_and_then_restarted_lose
 
     broker.restart().await.unwrap();
     ready_again(&authority.peer).await;
-    let target = target(mesh.options(), &b).await;
-    converges(&authority, &at, &b, &clients).await;
-
-    // The same in good order, with both ends connected and new decisions meanwhile.
-    broker.stop().await.unwrap();
-    unready(&target).await;
-    for client in &clients[..50] {
-        authority.rotate(client, "second").await;
-    }
-    broker.restart().await.unwrap();
-    ready_again(&authority.peer).await;
-    ready_again(&target).await;
+    let _b = target(mesh.options(), &b).await;
     converges(&authority, &at, &b, &clients).await;
 }
 
@@ -140,6 +129,31 @@ async fn a_memory_alarm_ends_a_sync_by_its_deadline_and_delays_only_what_is_publ
     }
     broker.set_memory_alarm(false).await.unwrap();
     ready_again(&authority.peer).await;
+    converges(&authority, &at, &b, &clients).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_restarted_in_good_order_finds_both_sides_again() {
+    let broker = Broker::start_private().await.unwrap();
+    let mesh = Mesh::on(&broker).await;
+    let (at, b) = (Store::start().await, Store::start().await);
+    let authority = authority(mesh.options(), &at, &["b"]).await;
+    let target = target(mesh.options(), &b).await;
+    let clients = clients(50);
+    for client in &clients {
+        authority.ensure(client, &["b"]).await;
+    }
+    converges(&authority, &at, &b, &clients).await;
+    // The broker itself, not the machine it runs on: seconds instead of half a minute.
+    broker.rabbitmqctl(&["stop_app"]).await.unwrap();
+    unready(&authority.peer).await;
+    unready(&target).await;
+    for client in &clients {
+        authority.rotate(client, "second").await;
+    }
+    broker.rabbitmqctl(&["start_app"]).await.unwrap();
+    ready_again(&authority.peer).await;
+    ready_again(&target).await;
     converges(&authority, &at, &b, &clients).await;
 }
 

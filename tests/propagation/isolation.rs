@@ -4,10 +4,11 @@ use hmac_propagator::event::Event;
 use hmac_propagator::management::{
     ManagementError, Operation, Outcome, PendingPage, PendingWork, RowStatus,
 };
+use hmac_propagator_support::eventually;
 use hmac_propagator_support::lapin::types::{AMQPValue, FieldTable};
 
 use crate::help::{Between, Call, RawTarget, Recorder, Script, StepClock};
-use crate::mesh::{Full, Mesh, Store, complete, directory_of, queue, queue_name};
+use crate::mesh::{Full, Mesh, SOON, Store, complete, directory_of, queue, queue_name};
 
 /// Makes the rows of clients that are named for it bad, as a database may hold them.
 fn spoil(page: &mut PendingPage) {
@@ -60,7 +61,7 @@ async fn bad_rows_say_why_and_the_others_propagate() {
     for (client, why) in [
         ("null-hash", "secretHash: expected"),
         ("no-hash", "secretHash: expected"),
-        ("bad-rule", "allowedIps[0]: expected"),
+        ("bad-rule", "allowedIps"),
         ("no-secret", "propagation secret: expected"),
     ] {
         let row = authority.row(client, "b");
@@ -155,8 +156,8 @@ async fn others_settle(error: ManagementError) {
     }
     assert_ne!(authority.status("bad", "b"), RowStatus::Success);
     // It is announced, and not in a hot loop.
-    let retries = recorder.retries();
-    assert!((1..100).contains(&retries), "{retries}");
+    eventually(SOON, || async { (recorder.retries() > 0).then_some(()) }).await;
+    assert!(recorder.retries() < 100, "{}", recorder.retries());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
