@@ -24,6 +24,8 @@ use crate::sources::SourceCache;
 use crate::store::CredentialStore;
 use crate::transport::Transport;
 
+mod apply;
+
 /// One peer.
 #[derive(Debug)]
 pub(crate) struct Core {

@@ -60,7 +60,7 @@ async fn bad_rows_say_why_and_the_others_propagate() {
     for (client, why) in [
         ("null-hash", "secretHash: expected"),
         ("no-hash", "secretHash: expected"),
-        ("bad-rule", "allowedIps: "),
+        ("bad-rule", "allowedIps[0]: expected"),
         ("no-secret", "propagation secret: expected"),
     ] {
         let row = authority.row(client, "b");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests")]
 #![allow(unreachable_pub, reason = "one binary")]
 
+mod attacks;
 mod basics;
 mod broker;
 mod closing;
@@ -12,6 +13,7 @@ mod mesh;
 mod order;
 mod own_store;
 mod receive_only;
+mod replicas;
 mod resend;
 mod revisions;
 mod timestamps;

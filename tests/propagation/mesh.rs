@@ -20,7 +20,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 pub struct Mesh {
     pub vhost: Vhost,
     pub queues: Queues,
-    _broker: Option<Broker>,
+    broker: Option<Broker>,
 }
 
 /// A Redis of one peer, with what a verifier would see in it.
@@ -35,7 +35,7 @@ impl Mesh {
     pub async fn new() -> Self {
         let broker = Broker::start().await.unwrap();
         let mut mesh = Self::on(&broker).await;
-        mesh._broker = Some(broker);
+        mesh.broker = Some(broker);
         mesh
     }
 
@@ -43,7 +43,7 @@ impl Mesh {
     pub async fn on(broker: &Broker) -> Self {
         let vhost = broker.vhost().await.unwrap();
         let queues = vhost.queues().await.unwrap();
-        Self { vhost, queues, _broker: None }
+        Self { vhost, queues, broker: None }
     }
 
     pub fn options(&self) -> BrokerOptions {
@@ -88,6 +88,15 @@ impl Mesh {
         let name = queue_name(name);
         let message = eventually(SOON, || async { self.queues.get(&name).await.unwrap() }).await;
         serde_json::from_slice(&message.body).unwrap()
+    }
+
+    /// All queues of the vhost. Takes about half a second.
+    pub async fn queue_names(&self) -> Vec<String> {
+        let broker = self.broker.as_ref().expect("the run's broker");
+        let arguments =
+            ["list_queues", "--quiet", "--no-table-headers", "-p", self.vhost.name(), "name"];
+        let listed = broker.rabbitmqctl(&arguments).await.unwrap();
+        listed.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
     }
 
     /// Waits until nothing is ready in a peer's queue any more.
