@@ -171,6 +171,20 @@ impl Mesh {
         Ok(self.queues.count(&queue(peer)).await?.unwrap_or(0))
     }
 
+    /// Waits until a peer has settled every message of its queue. It settles one only after its
+    /// answer is confirmed, so the source may have the answer a moment earlier; killed in that
+    /// moment, the peer would find the old message again.
+    pub(crate) async fn idle(&self, peer: &str) {
+        // Unlike a declaration this also counts the messages that the peer has in hand.
+        let arguments = ["-q", "-p", "hmac-credentials", "list_queues", "name", "messages"];
+        let settled = format!("{}\t0", queue(peer));
+        let idle = || async {
+            let listed = self.broker.rabbitmqctl(&arguments).await.ok()?;
+            listed.lines().any(|line| line.trim() == settled).then_some(())
+        };
+        eventually(SOON, idle).await;
+    }
+
     /// Ends a peer's process with SIGKILL and waits until the broker has noticed.
     pub(crate) async fn kill(&mut self, peer: &str) -> Result<()> {
         let member = self.members.iter_mut().find(|member| member.name == peer);
