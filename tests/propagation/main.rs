@@ -11,6 +11,7 @@ mod help;
 mod isolation;
 mod mesh;
 mod order;
+mod own_store;
 mod races;
 mod receive_only;
 mod replicas;
