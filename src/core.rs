@@ -25,6 +25,8 @@ use crate::sources::SourceCache;
 use crate::store::CredentialStore;
 use crate::transport::Transport;
 
+mod apply;
+
 /// One peer.
 pub(crate) struct Core {
     pub(crate) own: PeerQueue,

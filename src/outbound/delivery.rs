@@ -47,13 +47,14 @@ pub(super) async fn deliver(
     claimed: Claimed,
 ) -> Delivered {
     let attempt = attempt(&core, &declarations, &claimed).await;
-    let Claimed { job, ticket, .. } = claimed;
+    let Claimed { job, ticket, may_be_queued } = claimed;
     let ClaimRequest { flight, status, attempts: attempts_before, .. } = job.claim;
     // The claim already counts this attempt and waits for its answer: what did not happen is taken
     // back, so that the next sync may try. If that fails too, the row is due after its time.
     let placed = match &attempt {
         Attempt::Confirmed(_) | Attempt::StillQueued => None,
-        Attempt::TargetFailed(_) => Some(false),
+        // Nothing was added; what an earlier try left there may be there still.
+        Attempt::TargetFailed(_) => Some(may_be_queued),
         Attempt::BrokerFailed => Some(true),
     };
     if let Some(placed) = placed {

@@ -1,6 +1,5 @@
 //! One pass over all open work.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,19 +9,18 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use super::delivery::{Attempt, Claimed, Delivered, deliver};
-use super::rows::{Job, Report, Unusable, Work, check, local_version};
+use super::local::bring_up;
+use super::rows::{Job, Report, Unusable, Work, check};
 use super::targets::{Declarations, DeclaredTargets};
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
 use crate::gate::Passage;
-use crate::id::{CredentialKey, Revision};
-use crate::ledger::{Claim, Currency, InFlight};
+use crate::ledger::{Claim, Currency};
 use crate::management::{
     FetchPending, Management, PendingPage, PendingPropagation, TargetError, TargetSent,
 };
 use crate::settlement::{self, Settlement, row_key};
-use crate::store::{Change, VersionedChange};
 
 /// What a sync did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +83,7 @@ impl Pass {
             let PendingPage { entries, next } = fetched?;
             self.summary.propagations_read += entries.len() as u64;
             let (jobs, reports) = self.sort_out(entries).await;
-            self.make_local(&jobs, &reports).await?;
+            let (jobs, reports) = self.make_local(jobs, reports).await?;
             for report in reports {
                 self.report(report).await;
             }
@@ -127,35 +125,27 @@ impl Pass {
         }
     }
 
-    /// Brings the authority's own store to each revision before its targets hear of it. It is there
-    /// already unless a process died in the middle of a decision or the store lost its data.
-    async fn make_local(&mut self, jobs: &[Job], reports: &[Report]) -> Result<()> {
-        let delivered = jobs.iter().map(|job| {
-            let InFlight { key, revision, .. } = &job.claim.flight;
-            (key, *revision, &job.change)
-        });
-        let reported = reports
-            .iter()
-            .filter_map(|report| Some((&report.key, report.revision, report.change.as_ref()?)));
-        let all: BTreeMap<(&CredentialKey, Revision), &Change> = delivered
-            .chain(reported)
-            .map(|(key, revision, change)| ((key, revision), change))
-            .collect();
-        let rows: Vec<_> = all.keys().copied().collect();
-        let not_local = self.core.ledger.not_local(&rows).await?;
-        for (((key, revision), change), _) in all.into_iter().zip(not_local).filter(|(_, not)| *not)
-        {
-            let version = local_version(&self.core, key, revision);
-            let client_id = key.client_id.clone();
-            let change = VersionedChange { client_id, version, change: change.clone() };
-            // Without a store for the track there is nothing to bring up.
-            if let Some(store) = self.core.store(key.track) {
-                let applied = self.core.apply(&**store, vec![change]).await;
-                applied.into_iter().collect::<Result<Vec<_>, _>>()?;
-            }
-            self.core.ledger.settle_revision(key, revision).await?;
+    /// Brings the authority's own store to each revision before its targets hear of it and before
+    /// it is reported. Returns the work of all credentials but those that the store refuses.
+    async fn make_local(
+        &mut self,
+        jobs: Vec<Job>,
+        reports: Vec<Report>,
+    ) -> Result<(Vec<Job>, Vec<Report>)> {
+        let refused = bring_up(&self.core, &jobs, &reports).await?;
+        if refused.is_empty() {
+            return Ok((jobs, reports));
         }
-        Ok(())
+        let (failed, jobs): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| refused.contains_key(&job.claim.flight.key));
+        let failures = failed.iter().filter_map(|job| {
+            Some(self.later(job, format!("own store: {}", refused.get(&job.claim.flight.key)?)))
+        });
+        let failures: Vec<_> = failures.collect();
+        self.summary.targets_retrying += failures.len() as u64;
+        settlement::fail(&self.core, &*self.management, failures).await;
+        let reports = reports.into_iter().filter(|report| !refused.contains_key(&report.key));
+        Ok((jobs, reports.collect()))
     }
 
     /// Claims rows and starts to publish those that are this process's to publish.
@@ -196,10 +186,14 @@ impl Pass {
     /// The books refuse this row's records, for example because a key holds another type.
     fn unclaimable(&mut self, job: &Job, error: &StoreError) -> TargetError {
         self.summary.targets_retrying += 1;
+        self.later(job, format!("state store: {error}"))
+    }
+
+    fn later(&self, job: &Job, reason: String) -> TargetError {
         let now_ms = self.core.clock.now_ms();
         TargetError {
             row: row_key(&job.claim.flight),
-            reason: format!("state store: {error}"),
+            reason,
             retry_at_ms: Some(now_ms.saturating_add(self.core.ledger.failure_wait(1))),
             at_ms: now_ms,
         }

@@ -35,6 +35,7 @@ mod help;
 mod isolation;
 mod mesh;
 mod order;
+mod own_store;
 mod races;
 mod receive_only;
 mod replicas;
