@@ -24,10 +24,7 @@ pub struct RedisOptions {
 
 impl Default for RedisOptions {
     fn default() -> Self {
-        Self {
-            response_timeout: Duration::from_secs(3),
-            connect_timeout: Duration::from_secs(1),
-        }
+        Self { response_timeout: Duration::from_secs(3), connect_timeout: Duration::from_secs(1) }
     }
 }
 
