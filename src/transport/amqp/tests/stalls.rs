@@ -1,10 +1,11 @@
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use hmac_propagator_support::{PrivateBroker, eventually};
 
 use super::*;
-use crate::transport::PublishError;
+use crate::transport::{DeclareError, PublishError};
 
 /// Longer than any publish to a queue that works takes beside a stalled one, and far shorter than
 /// the deadline of those to the stalled one.
@@ -220,4 +221,33 @@ async fn close_leaves_a_queue_that_does_not_confirm_at_its_deadline() {
     assert!(matches!(results[0].0, Err(PublishError::Unavailable)), "{results:?}");
     assert!(results[1].0.is_ok(), "{results:?}");
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn declarations_that_hang_do_not_keep_others_waiting_for_their_deadline() {
+    let stall = Stall::new(|options| options.declare_deadline = BOUND / 2).await;
+    let names: Vec<_> = (0..20).map(|n| format!("s{n}")).collect();
+    stall.declare(names.iter().cloned()).await;
+    let stalled: Vec<_> = names.iter().map(String::as_str).collect();
+    stall.suspend(&stalled).await;
+    let hanging = names.iter().map(|name| {
+        let (transport, queue) = (stall.transport.clone(), peer(name));
+        async move { transport.declare(&queue).await }.boxed()
+    });
+    let mut hanging: Vec<_> = hanging.collect();
+    // Polled once, they stand before all that come later.
+    for declaration in &mut hanging {
+        assert!(declaration.now_or_never().is_none());
+    }
+    let hanging: Vec<_> = hanging.into_iter().map(tokio::spawn).collect();
+    // Twenty that hang for half a second each, four at a time.
+    let before = Instant::now();
+    stall.transport.declare(&peer("healthy")).await.unwrap();
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    stall.resume(&stalled).await;
+    for declared in bounded(join_all(hanging)).await {
+        let declared: Result<_, DeclareError> = declared.unwrap();
+        assert_eq!(declared.unwrap().ready, 0);
+    }
 }
