@@ -29,7 +29,7 @@ pub(super) enum Attempt {
     TargetFailed {
         /// In words for an operator.
         reason: String,
-        /// A copy may stand in the target's queue, or come to stand in it.
+        /// This attempt's copy may come to stand in the target's queue all the same.
         placed: bool,
     },
     /// The broker cannot be used now.
@@ -53,13 +53,14 @@ pub(super) async fn deliver(
     claimed: Claimed,
 ) -> Delivered {
     let attempt = attempt(&core, &declarations, &claimed).await;
-    let Claimed { job, ticket, .. } = claimed;
+    let Claimed { job, ticket, may_be_queued } = claimed;
     let ClaimRequest { flight, status, attempts: attempts_before, .. } = job.claim;
     // The claim already counts this attempt and waits for its answer: what did not happen is taken
     // back, so that the next sync may try. If that fails too, the row is due after its time.
     let placed = match &attempt {
         Attempt::Confirmed(_) | Attempt::StillQueued => None,
-        Attempt::TargetFailed { placed, .. } => Some(*placed),
+        // What an earlier try left there may be there still.
+        Attempt::TargetFailed { placed, .. } => Some(may_be_queued || *placed),
         Attempt::BrokerFailed => Some(true),
     };
     if let Some(placed) = placed {
@@ -75,7 +76,7 @@ async fn attempt(core: &Core, declarations: &Declarations, claimed: &Claimed) ->
     let Claimed { job, ticket, may_be_queued } = claimed;
     let target = &job.claim.flight.target;
     if declarations.has_stalled(target) {
-        return does_not_confirm(*may_be_queued);
+        return does_not_confirm(false);
     }
     let declared = if *may_be_queued {
         match declarations.depth(target).await {
@@ -87,14 +88,14 @@ async fn attempt(core: &Core, declarations: &Declarations, claimed: &Claimed) ->
         declarations.ensure(target).await
     };
     if let Err(error) = declared {
-        return declare_failed(core, error, *may_be_queued);
+        return declare_failed(core, error);
     }
     let body = job.body(core, &ticket.event_id);
     let passage = core.gate.enter(ticket.event_id.clone());
     let mut published = core.transport.publish(target, body.clone()).await;
     if matches!(published, Err(PublishError::Unroutable)) {
         if let Err(error) = declarations.renew(target).await {
-            return declare_failed(core, error, false);
+            return declare_failed(core, error);
         }
         published = core.transport.publish(target, body).await;
     }
@@ -128,16 +129,15 @@ fn does_not_confirm(placed: bool) -> Attempt {
     Attempt::TargetFailed { reason, placed }
 }
 
-/// `placed`: an earlier copy may stand in the queue.
-fn declare_failed(core: &Core, error: DeclareError, placed: bool) -> Attempt {
+fn declare_failed(core: &Core, error: DeclareError) -> Attempt {
     match error {
         DeclareError::ForeignArguments(_) | DeclareError::Refused(_) => {
-            Attempt::TargetFailed { reason: error.to_string(), placed }
+            Attempt::TargetFailed { reason: error.to_string(), placed: false }
         }
         // With the connection up it is this queue that does not answer.
         DeclareError::Unavailable if core.transport.health().borrow().publisher.is_up() => {
             let reason = "the broker does not answer for this queue".into();
-            Attempt::TargetFailed { reason, placed }
+            Attempt::TargetFailed { reason, placed: false }
         }
         DeclareError::Unavailable | DeclareError::Closed => Attempt::BrokerFailed,
     }
