@@ -3,6 +3,7 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use hmac_propagator_support::{PrivateBroker, eventually};
+use lapin::types::ShortString;
 
 use super::*;
 use crate::transport::{DeclareError, PublishError};
@@ -36,25 +37,16 @@ impl Stall {
         }
     }
 
-    /// Keeps the processes of queues from working, as the loss of a majority does for replicated
-    /// queues, or lets them go on.
-    async fn all(&self, function: &str, peers: &[&str]) {
-        let names: Vec<_> = peers.iter().map(|peer| format!("<<\"hmac-{peer}.queue\">>")).collect();
-        let expression = format!(
-            "[begin {{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{}\">>, queue, N)), \
-             sys:{function}(amqqueue:get_pid(Q)) end || N <- [{}]].",
-            self.vhost.name(),
-            names.join(", "),
-        );
-        self.broker.eval(&expression).await.unwrap();
-    }
-
     async fn suspend(&self, peers: &[&str]) {
-        self.all("suspend", peers).await;
+        let names: Vec<_> = peers.iter().map(|name| queue_name(&peer(name))).collect();
+        let names: Vec<_> = names.iter().map(ShortString::as_str).collect();
+        self.broker.suspend_queues(&self.vhost, &names).await.unwrap();
     }
 
     async fn resume(&self, peers: &[&str]) {
-        self.all("resume", peers).await;
+        let names: Vec<_> = peers.iter().map(|name| queue_name(&peer(name))).collect();
+        let names: Vec<_> = names.iter().map(ShortString::as_str).collect();
+        self.broker.resume_queues(&self.vhost, &names).await.unwrap();
     }
 
     /// Publishes to each name, all at once, and answers with the results and how long each took.
