@@ -265,7 +265,7 @@ impl Pass {
                     sent.push(TargetSent { attempts: attempts_before, ..row });
                 }
             }
-            Attempt::TargetFailed(reason) => {
+            Attempt::TargetFailed { reason, .. } => {
                 self.summary.targets_retrying += 1;
                 let wait = self.core.ledger.failure_wait(ticket.attempts);
                 let retry_at_ms = Some(now_ms.saturating_add(wait));

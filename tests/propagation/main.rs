@@ -41,5 +41,6 @@ mod receive_only;
 mod replicas;
 mod resend;
 mod revisions;
+mod stalled;
 mod timestamps;
 mod transient;
