@@ -1,6 +1,7 @@
 //! What the pipelines share: ports, books and limits of one peer.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +19,15 @@ use crate::id::{PeerQueue, Track};
 use crate::ledger::Ledger;
 use crate::locks::CredentialLocks;
 use crate::management::Management;
+use crate::recent::RecentVersions;
 use crate::secret::PropagationSecret;
 use crate::sources::SourceCache;
 use crate::store::CredentialStore;
 use crate::transport::Transport;
 
+mod apply;
+
 /// One peer.
-#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) own: PeerQueue,
     pub(crate) secret: PropagationSecret,
@@ -41,9 +44,17 @@ pub(crate) struct Core {
     pub(crate) hub: EventHub,
     pub(crate) gate: Gate,
     pub(crate) locks: CredentialLocks,
+    pub(crate) recent: RecentVersions,
     pub(crate) limits: Limits,
     /// Cancelled when the time to finish is over: whatever still waits gives up.
     pub(crate) abort: CancellationToken,
+}
+
+/// Adapters print what they like, secrets and connection strings among it: only the name is shown.
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("own", &self.own).finish_non_exhaustive()
+    }
 }
 
 /// Bounds.

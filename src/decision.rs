@@ -145,7 +145,7 @@ async fn apply_locally(
         version: local_version(core, key, revision),
         change: request.change(stored),
     };
-    let applied = store.apply(&[change], core.clock.now_ms()).await;
+    let applied = core.apply(&**store, vec![change]).await;
     for outcome in applied {
         if let Applied::Stale(_) = outcome? {
             return Ok(false);

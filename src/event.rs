@@ -111,6 +111,11 @@ pub enum Event {
         /// Who claims to have sent it, where that could be read.
         sender: Option<PeerQueue>,
     },
+    /// A version that had taken effect here was taken as new by the store: the store lost data.
+    StoreLost {
+        /// The credential.
+        key: CredentialKey,
+    },
     /// An answer could not be delivered: the source has no queue. It will ask again.
     AnswerUndeliverable {
         /// The source.
@@ -250,6 +255,9 @@ fn log(event: &Event) {
         }
         Event::RowUnusable { client, target, reason } => {
             tracing::error!(client, target, "unusable row: {reason}");
+        }
+        Event::StoreLost { key } => {
+            tracing::error!(%key, "the store lost a credential that it had; it is back now");
         }
         Event::Retrying { what, reason } => tracing::warn!("{what} is tried again: {reason}"),
         Event::AnswerUndeliverable { source } => {

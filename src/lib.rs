@@ -60,6 +60,8 @@ pub mod id;
 pub mod secret;
 pub mod state;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(feature = "propagation")]
 pub mod broker;
@@ -90,6 +92,8 @@ mod ledger;
 mod locks;
 #[cfg(feature = "propagation")]
 mod outbound;
+#[cfg(feature = "propagation")]
+mod recent;
 #[cfg(feature = "propagation")]
 mod settlement;
 #[cfg(feature = "propagation")]

@@ -62,11 +62,16 @@ pub(crate) async fn settle(
         core.gate.answered(&answer.event_id).await;
     }
     // The locks before the look at the revisions: a decision that comes later waits, one that came
-    // earlier is seen.
-    let _guards = core.locks.settle(answers.iter().map(|answer| &answer.flight.key)).await;
+    // earlier is seen. A decision that is being made, and may hang, holds up its own answers only.
+    let keys = answers.iter().map(|answer| &answer.flight.key);
+    let (_guards, held) = core.locks.try_settle(keys);
     let rows: Vec<_> = answers.iter().map(|a| (&a.flight.key, a.flight.revision)).collect();
     let mut results: Vec<_> = match core.ledger.currencies(&rows).await {
-        Ok(currencies) => currencies.into_iter().map(judged).collect(),
+        Ok(currencies) => currencies
+            .into_iter()
+            .zip(held)
+            .map(|(currency, held)| judged(if held { currency } else { Currency::Busy }))
+            .collect(),
         Err(error) => answers.iter().map(|_| Err(Unsettled::State(error.clone()))).collect(),
     };
     let current: Vec<usize> =

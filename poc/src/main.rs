@@ -3,6 +3,7 @@
 //! Without an argument it is the operator: it starts private servers and the peers, gives orders and
 //! looks into every peer's Redis. With the argument `peer` it is one of the peers.
 
+mod call;
 mod mesh;
 mod page;
 mod peer;

@@ -10,9 +10,10 @@ use hmac_propagator_support::{Broker, PrivateBroker, Queues, Redis, Vhost, event
 use tokio::net::TcpStream;
 
 use crate::Result;
+use crate::call::Call;
 use crate::peer::{self, Config, Known, Mode, Order, PeerProcess, Report};
 use crate::peer::{Propagated, RowReport, SyncReport};
-use crate::store::{self, Fingerprint};
+use crate::store::{self, Held};
 
 pub(crate) const AUTHORITY: &str = "authority";
 /// A full peer: it finds the authority's secret in its own directory and signs with it.
@@ -89,6 +90,11 @@ impl Mesh {
         self.broker.address()
     }
 
+    /// A call of a client that was given this secret.
+    pub(crate) fn call(&self, secret: &str) -> Result<Call> {
+        Call::signed(secret, &self.member(AUTHORITY)?.config.pepper)
+    }
+
     /// Has the authority create a credential; returns the revision.
     pub(crate) async fn ensure(&mut self, client: &str, secret: &str) -> Result<u64> {
         let targets = TARGETS.map(str::to_owned).to_vec();
@@ -146,7 +152,7 @@ impl Mesh {
     }
 
     /// What a peer's Redis holds for a client.
-    pub(crate) async fn holds(&self, peer: &str, client: &str) -> Result<Option<Fingerprint>> {
+    pub(crate) async fn holds(&self, peer: &str, client: &str) -> Result<Option<Held>> {
         store::holds(&self.member(peer)?.redis, client).await
     }
 
@@ -163,6 +169,20 @@ impl Mesh {
     /// How many messages wait in a peer's queue.
     pub(crate) async fn waiting(&self, peer: &str) -> Result<u32> {
         Ok(self.queues.count(&queue(peer)).await?.unwrap_or(0))
+    }
+
+    /// Waits until a peer has settled every message of its queue. It settles one only after its
+    /// answer is confirmed, so the source may have the answer a moment earlier; killed in that
+    /// moment, the peer would find the old message again.
+    pub(crate) async fn idle(&self, peer: &str) {
+        // Unlike a declaration this also counts the messages that the peer has in hand.
+        let arguments = ["-q", "-p", "hmac-credentials", "list_queues", "name", "messages"];
+        let settled = format!("{}\t0", queue(peer));
+        let idle = || async {
+            let listed = self.broker.rabbitmqctl(&arguments).await.ok()?;
+            listed.lines().any(|line| line.trim() == settled).then_some(())
+        };
+        eventually(SOON, idle).await;
     }
 
     /// Ends a peer's process with SIGKILL and waits until the broker has noticed.

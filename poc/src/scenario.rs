@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::Result;
+use crate::call::Call;
 use crate::mesh::{ARCHIVE, AUTHORITY, BILLING, Mesh, ORDERS, TARGETS, random};
 use crate::page::Page;
 use crate::peer::RowReport;
-use crate::store::Fingerprint;
+use crate::store::Held;
 
 const CLIENT: &str = "webshop";
+const ALL: [&str; 4] = [AUTHORITY, ORDERS, BILLING, ARCHIVE];
 
 /// Longest wait for what should happen at once.
 const SOON: Duration = Duration::from_secs(20);
@@ -18,12 +20,48 @@ const SOON: Duration = Duration::from_secs(20);
 /// Shows and checks everything. An error means that a step could not be carried out at all.
 pub(crate) async fn run(mesh: &mut Mesh, page: &mut Page) -> Result<()> {
     introduce(mesh, page);
-    let (first, second) = (random(), random());
-    create(mesh, page, &first).await?;
-    let revision = rotate_while_down(mesh, page, &second).await?;
-    come_back(mesh, page, revision).await?;
-    revoke(mesh, page).await?;
-    look_for_traces(mesh, page, &[&first, &second]).await
+    let client = Client::new(mesh)?;
+    create(mesh, page, &client).await?;
+    let revision = rotate_while_down(mesh, page, &client).await?;
+    come_back(mesh, page, &client, revision).await?;
+    revoke(mesh, page, &client).await?;
+    look_for_traces(mesh, page, &[&client.first, &client.second]).await
+}
+
+/// The client, its two secrets, and a call signed with each.
+struct Client {
+    first: String,
+    second: String,
+    signed_with_first: Call,
+    signed_with_second: Call,
+}
+
+impl Client {
+    fn new(mesh: &Mesh) -> Result<Self> {
+        let (first, second) = (random(), random());
+        let (signed_with_first, signed_with_second) = (mesh.call(&first)?, mesh.call(&second)?);
+        Ok(Self { first, second, signed_with_first, signed_with_second })
+    }
+
+    /// The calls that a verifier accepts with what its store holds.
+    fn accepted_with(&self, held: Option<&Held>) -> Accepted {
+        let accepts = |call| held.is_some_and(|held| held.accepts(call));
+        match (accepts(&self.signed_with_first), accepts(&self.signed_with_second)) {
+            (true, false) => Accepted::First,
+            (false, true) => Accepted::Second,
+            (false, false) => Accepted::Neither,
+            (true, true) => Accepted::Both,
+        }
+    }
+}
+
+/// Which secret a call must be signed with to be accepted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Accepted {
+    First,
+    Second,
+    Neither,
+    Both,
 }
 
 fn introduce(mesh: &Mesh, page: &Page) {
@@ -35,12 +73,12 @@ fn introduce(mesh: &Mesh, page: &Page) {
     page.table(&rows);
 }
 
-async fn create(mesh: &mut Mesh, page: &mut Page, secret: &str) -> Result<()> {
+async fn create(mesh: &mut Mesh, page: &mut Page, client: &Client) -> Result<()> {
     page.step("create: a credential for three targets");
     let started = Instant::now();
-    let revision = mesh.ensure(CLIENT, secret).await?;
+    let revision = mesh.ensure(CLIENT, &client.first).await?;
     page.did("the authority has decided, and its own store holds it", started.elapsed());
-    let before_sync = look(mesh).await?;
+    let before_sync = look(mesh, client).await?;
     page.check(
         "before any sync the authority alone holds it",
         before_sync.at(AUTHORITY).is_some() && TARGETS.iter().all(|t| before_sync.at(t).is_none()),
@@ -51,11 +89,12 @@ async fn create(mesh: &mut Mesh, page: &mut Page, secret: &str) -> Result<()> {
     let propagated = mesh.propagated(CLIENT, revision).await?;
     page.took(syncing.elapsed());
     page.did("every target has answered, from the start of the sync", syncing.elapsed());
-    let after = look(mesh).await?;
+    let after = look(mesh, client).await?;
     after.show(page);
     page.check("one event was published for each target", (sync.read, sync.published) == (3, 3));
     page.check("the credential is reported as fully propagated", propagated.outcome == "success");
     page.check("every peer holds what the authority decided", after.all_hold_the_same());
+    page.check("every peer accepts a call signed with it", after.accept(&ALL, Accepted::First));
     page.check("every row is a success of this revision", after.all_rows(revision, "success"));
     page.check(
         "two targets signed; the receive-only one is believed by its event's id, and its row says so",
@@ -71,14 +110,15 @@ async fn create(mesh: &mut Mesh, page: &mut Page, secret: &str) -> Result<()> {
     Ok(())
 }
 
-async fn rotate_while_down(mesh: &mut Mesh, page: &mut Page, secret: &str) -> Result<u64> {
+async fn rotate_while_down(mesh: &mut Mesh, page: &mut Page, client: &Client) -> Result<u64> {
     page.step(&format!("rotate while `{ORDERS}` is down"));
-    let old = look(mesh).await?;
+    let old = look(mesh, client).await?;
+    mesh.idle(ORDERS).await;
     let killing = Instant::now();
     mesh.kill(ORDERS).await?;
     page.did(&format!("`{ORDERS}` was killed (SIGKILL)"), killing.elapsed());
     let started = Instant::now();
-    let revision = mesh.rotate(CLIENT, secret).await?;
+    let revision = mesh.rotate(CLIENT, &client.second).await?;
     page.did("the authority has decided, and its own store holds it", started.elapsed());
     let syncing = Instant::now();
     let sync = mesh.sync().await?;
@@ -86,7 +126,7 @@ async fn rotate_while_down(mesh: &mut Mesh, page: &mut Page, secret: &str) -> Re
     page.took(syncing.elapsed());
     page.did("the targets that are up have answered, from the sync on", syncing.elapsed());
     let (again, syncs) = sync_again(mesh, page).await?;
-    let after = look(mesh).await?;
+    let after = look(mesh, client).await?;
     after.show(page);
     page.check("one event was published for each target", sync.published == 3);
     page.check("both targets that are up answered with success", others);
@@ -97,15 +137,16 @@ async fn rotate_while_down(mesh: &mut Mesh, page: &mut Page, secret: &str) -> Re
             && [BILLING, ARCHIVE].iter().all(|peer| after.at(peer) == after.at(AUTHORITY)),
     );
     page.check(
+        "they accept calls signed with the new secret, and refuse the old one",
+        after.accept(&[AUTHORITY, BILLING, ARCHIVE], Accepted::Second),
+    );
+    page.check(
         &format!("`{ORDERS}` still holds the old one, and its row says `sent`"),
         after.at(ORDERS) == old.at(ORDERS) && after.status(ORDERS) == Some("sent"),
     );
-    page.check(
-        &format!(
-            "one event waits in its queue after {syncs} further syncs, which published nothing"
-        ),
-        mesh.waiting(ORDERS).await? == 1 && again == 0,
-    );
+    let waiting = mesh.waiting(ORDERS).await?;
+    page.check(&format!("the {syncs} further syncs published {again} events"), again == 0);
+    page.check(&format!("{waiting} event waits in the queue of `{ORDERS}`"), waiting == 1);
     Ok(revision)
 }
 
@@ -123,41 +164,43 @@ async fn sync_again(mesh: &mut Mesh, page: &Page) -> Result<(u64, u32)> {
     Ok((published, SYNCS))
 }
 
-async fn come_back(mesh: &mut Mesh, page: &mut Page, revision: u64) -> Result<()> {
+async fn come_back(mesh: &mut Mesh, page: &mut Page, client: &Client, revision: u64) -> Result<()> {
     page.step(&format!("`{ORDERS}` returns"));
     let started = Instant::now();
     mesh.start_again(ORDERS).await?;
     let propagated = mesh.propagated(CLIENT, revision).await?;
     page.took(started.elapsed());
     page.did("its process is up, has applied what waited and has answered", started.elapsed());
-    let after = look(mesh).await?;
+    let after = look(mesh, client).await?;
     after.show(page);
     page.check(
         "the same revision is now reported as fully propagated, without another sync",
         propagated.revision == revision && propagated.outcome == "success",
     );
     page.check("every peer holds what the authority decided", after.all_hold_the_same());
+    page.check("every peer accepts the new secret only", after.accept(&ALL, Accepted::Second));
     page.check("every row is a success of this revision", after.all_rows(revision, "success"));
     page.check("its queue is empty", mesh.waiting(ORDERS).await? == 0);
     Ok(())
 }
 
-async fn revoke(mesh: &mut Mesh, page: &mut Page) -> Result<()> {
+async fn revoke(mesh: &mut Mesh, page: &mut Page, client: &Client) -> Result<()> {
     page.step("revoke");
     let started = Instant::now();
     let revision = mesh.revoke(CLIENT).await?;
     page.did("the authority has decided, and its own store holds nothing", started.elapsed());
-    let at_once = look(mesh).await?;
+    let at_once = look(mesh, client).await?;
     page.check("the authority refuses it before any sync", at_once.at(AUTHORITY).is_none());
     let syncing = Instant::now();
     mesh.sync().await?;
     let propagated = mesh.propagated(CLIENT, revision).await?;
     page.took(syncing.elapsed());
     page.did("every target has answered, from the start of the sync", syncing.elapsed());
-    let after = look(mesh).await?;
+    let after = look(mesh, client).await?;
     after.show(page);
     page.check("the revocation is reported as fully propagated", propagated.outcome == "success");
     page.check("no peer holds anything", after.none_holds_any());
+    page.check("every peer refuses both secrets", after.accept(&ALL, Accepted::Neither));
     page.check("every row is a success of this revision", after.all_rows(revision, "success"));
     Ok(())
 }
@@ -170,7 +213,7 @@ async fn look_for_traces(mesh: &mut Mesh, page: &mut Page, secrets: &[&str]) -> 
     }
     page.check("no peer's Redis contains a plain secret", !found);
     let mut waiting = 0;
-    for peer in [AUTHORITY, ORDERS, BILLING, ARCHIVE] {
+    for peer in ALL {
         waiting += mesh.waiting(peer).await?;
     }
     page.check("no message waits in any queue", waiting == 0);
@@ -198,22 +241,40 @@ async fn settled(mesh: &mut Mesh, revision: u64, targets: &[&str]) -> Result<boo
 
 /// What every store and every row says at one moment.
 struct View {
-    /// Of each peer its name, whether it runs, and what its store holds.
-    stores: Vec<(&'static str, bool, Option<Fingerprint>)>,
+    stores: Vec<Place>,
     rows: Vec<RowReport>,
 }
 
-async fn look(mesh: &mut Mesh) -> Result<View> {
+/// A peer, whether it runs, and what its store holds.
+struct Place {
+    peer: &'static str,
+    up: bool,
+    held: Option<Held>,
+    accepted: Accepted,
+}
+
+async fn look(mesh: &mut Mesh, client: &Client) -> Result<View> {
     let mut stores = Vec::new();
-    for peer in [AUTHORITY, ORDERS, BILLING, ARCHIVE] {
-        stores.push((peer, mesh.is_up(peer)?, mesh.holds(peer, CLIENT).await?));
+    for peer in ALL {
+        let (up, held) = (mesh.is_up(peer)?, mesh.holds(peer, CLIENT).await?);
+        let accepted = client.accepted_with(held.as_ref());
+        stores.push(Place { peer, up, held, accepted });
     }
     Ok(View { stores, rows: mesh.rows(CLIENT).await? })
 }
 
 impl View {
-    fn at(&self, peer: &str) -> Option<&Fingerprint> {
-        self.stores.iter().find(|(name, ..)| *name == peer).and_then(|(.., held)| held.as_ref())
+    fn at(&self, peer: &str) -> Option<&Held> {
+        self.place(peer).and_then(|place| place.held.as_ref())
+    }
+
+    fn place(&self, peer: &str) -> Option<&Place> {
+        self.stores.iter().find(|place| place.peer == peer)
+    }
+
+    /// Whether a call is accepted at these peers exactly if it is signed with that secret.
+    fn accept(&self, peers: &[&str], secret: Accepted) -> bool {
+        peers.iter().all(|peer| self.place(peer).is_some_and(|place| place.accepted == secret))
     }
 
     fn row(&self, target: &str) -> Option<&RowReport> {
@@ -234,7 +295,7 @@ impl View {
     }
 
     fn none_holds_any(&self) -> bool {
-        self.stores.iter().all(|(.., held)| held.is_none())
+        self.stores.iter().all(|place| place.held.is_none())
     }
 
     fn all_rows(&self, revision: u64, status: &str) -> bool {
@@ -243,14 +304,24 @@ impl View {
     }
 
     fn show(&self, page: &Page) {
-        let mut table = vec![["peer", "process", "holds", "row", "answer"].map(str::to_owned)];
-        for (peer, up, held) in &self.stores {
+        let mut table = vec![
+            ["peer", "process", "holds", "accepts calls signed with", "row", "answer"]
+                .map(str::to_owned),
+        ];
+        for Place { peer, up, held, accepted } in &self.stores {
             let row = self.row(peer);
             let text = |of: Option<String>| of.unwrap_or_else(|| "-".into());
+            let accepts = match accepted {
+                Accepted::First => "the first secret",
+                Accepted::Second => "the second secret",
+                Accepted::Neither => "neither secret",
+                Accepted::Both => "BOTH secrets",
+            };
             table.push([
                 (*peer).to_owned(),
                 if *up { "up" } else { "down" }.to_owned(),
                 held.as_ref().map_or("nothing".into(), ToString::to_string),
+                accepts.to_owned(),
                 text(row.map(|row| row.status.clone())),
                 text(row.and_then(|row| row.proof.clone())),
             ]);

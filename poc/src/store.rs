@@ -3,29 +3,40 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use hmac_propagator::secret::SecretHash;
 use hmac_propagator_support::Redis;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::Result;
+use crate::call::Call;
 
 /// Where the peers keep credentials of track `http`.
 pub(crate) const NAMESPACE: &str = "hmac:http";
 
-/// A few digits that tell hashes apart without showing them: SHA-256 of the stored hash.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Fingerprint(String);
+/// What a store holds for a client.
+pub(crate) struct Held {
+    hash: SecretHash,
+}
 
-impl Fingerprint {
-    fn of(hash: &str) -> Self {
-        let digest = Sha256::digest(hash);
-        Self(digest[..4].iter().map(|byte| format!("{byte:02x}")).collect())
+impl Held {
+    /// Whether a verifier with this store accepts the call.
+    pub(crate) fn accepts(&self, call: &Call) -> bool {
+        call.is_signed_with(&self.hash)
     }
 }
 
-impl fmt::Display for Fingerprint {
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+/// A few digits that tell hashes apart without showing them: SHA-256 of the hash.
+impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let digest = Sha256::digest(self.hash.expose());
+        digest[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -36,12 +47,12 @@ struct Stored {
 }
 
 /// What a store holds for a client; `None`: nothing.
-pub(crate) async fn holds(redis: &Redis, client: &str) -> Result<Option<Fingerprint>> {
+pub(crate) async fn holds(redis: &Redis, client: &str) -> Result<Option<Held>> {
     let key = format!("{NAMESPACE}:clients");
     let text: Option<String> = redis.command(&["HGET", &key, client]).await?;
     let Some(text) = text else { return Ok(None) };
     let stored: Stored = serde_json::from_str(&text)?;
-    Ok(Some(Fingerprint::of(&stored.secret_hash)))
+    Ok(Some(Held { hash: SecretHash::parse(&stored.secret_hash)? }))
 }
 
 /// Whether any value in a store contains the text.

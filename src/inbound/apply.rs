@@ -64,7 +64,7 @@ impl Applier {
         }
         let changes: Vec<VersionedChange> =
             batch.iter().map(|((event, _), _)| change(event)).collect();
-        let results = self.store.apply(&changes, self.core.clock.now_ms()).await;
+        let results = self.core.apply(&*self.store, changes).await;
         let mut why = None;
         for ((item, failures), result) in batch.into_iter().zip(results) {
             why = self.conclude(item, failures, result).or(why);

@@ -294,6 +294,7 @@ impl Builder {
             hub: EventHub::new(self.events, self.observer),
             gate: crate::gate::Gate::default(),
             locks: crate::locks::CredentialLocks::default(),
+            recent: crate::recent::RecentVersions::default(),
             limits: self.limits,
             abort: CancellationToken::new(),
         });

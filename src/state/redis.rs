@@ -11,23 +11,20 @@ use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, Script, ServerError
 use super::{Committed, FieldPage, Key, StateStore, Transaction};
 use crate::error::{Error, Result, StoreError};
 
-/// How patiently Redis is used. Callers retry with backoff of their own, so these stay short: one
-/// call against a dead server ends within about two seconds.
+/// How patiently Redis is used. Callers retry with backoff of their own, so these stay short: a
+/// refused connection fails within a second, a silent server within a few.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RedisOptions {
-    /// Bound for one answer. Default: 1 s.
+    /// Bound for one answer. Default: 3 s.
     pub response_timeout: Duration,
-    /// Bound for one attempt to connect. Default: 500 ms.
+    /// Bound for one attempt to connect. Default: 1 s.
     pub connect_timeout: Duration,
 }
 
 impl Default for RedisOptions {
     fn default() -> Self {
-        Self {
-            response_timeout: Duration::from_secs(1),
-            connect_timeout: Duration::from_millis(500),
-        }
+        Self { response_timeout: Duration::from_secs(3), connect_timeout: Duration::from_secs(1) }
     }
 }
 

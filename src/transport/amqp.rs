@@ -4,6 +4,7 @@
 //! reading from those who publish, and acks must not wait behind that. Each is owned by a
 //! supervisor; a lost one is replaced by a new one with new channels, never revived.
 
+mod batch;
 mod consumer;
 mod describe;
 mod health;
@@ -11,6 +12,8 @@ mod lane;
 mod link;
 mod publisher;
 mod quiet;
+mod slow;
+mod straggler;
 mod stream;
 mod supervisor;
 mod tls;
@@ -68,7 +71,8 @@ impl AmqpTransport {
         let health = Arc::new(not_connected());
         let lifecycle = Lifecycle::default();
         let (sender, link) = watch::channel(None);
-        let (publisher, lanes) = Publisher::new(options.publish_deadline, &link);
+        let (tasks, shutdown) = (&lifecycle.lanes, &lifecycle.shutdown);
+        let (publisher, lanes) = Publisher::new(options.publish_deadline, &link, tasks, shutdown);
         for lane in lanes {
             let shutdown = lifecycle.shutdown.clone();
             lifecycle.lanes.spawn(shutdown.run_until_cancelled_owned(lane.run()));
@@ -157,6 +161,7 @@ struct Lifecycle {
     shutdown: CancellationToken,
     /// Cancelled when `close` is done.
     closed: CancellationToken,
+    /// The lanes and the stragglers that they leave behind.
     lanes: TaskTracker,
     supervisors: TaskTracker,
 }
