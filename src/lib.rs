@@ -60,8 +60,6 @@ pub mod id;
 pub mod secret;
 pub mod state;
 pub mod store;
-#[cfg(feature = "testing")]
-pub mod testing;
 
 #[cfg(feature = "propagation")]
 pub mod broker;

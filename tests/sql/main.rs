@@ -5,8 +5,10 @@
 mod auditing;
 mod database;
 mod encryption;
+mod faults;
 mod fixture;
 mod operating;
 mod plans;
 mod rotations;
+mod sync;
 mod world;
