@@ -7,6 +7,7 @@ mod database;
 mod encryption;
 mod faults;
 mod fixture;
+mod from_node;
 mod operating;
 mod plans;
 mod rotations;
