@@ -1,4 +1,4 @@
-//! The two callbacks that record decisions, and the one that records how a decision ended.
+//! The two callbacks that record decisions.
 
 use serde_json::json;
 
@@ -11,8 +11,8 @@ use super::vault::Place;
 use super::{Inner, rotation};
 use crate::id::{CredentialKey, PeerQueue, Revision};
 use crate::management::{
-    Decision, FullyPropagated, ManagementError, RotateCredential, Rotated, StoredRestrictions,
-    UpsertCredential, Upserted,
+    Decision, ManagementError, RotateCredential, Rotated, StoredRestrictions, UpsertCredential,
+    Upserted,
 };
 use crate::secret::{ClientSecret, SecretHash};
 use crate::store::Expiry;
@@ -91,32 +91,6 @@ pub(super) async fn rotate(
     note(&mut tx, inner, AuditAction::Rotate, &new, *now_ms).await?;
     tx.commit().await?;
     Ok(Some(Rotated { targets, stored: new.restrictions }))
-}
-
-pub(super) async fn report(inner: &Inner, report: &FullyPropagated) -> Result<(), Failure> {
-    let FullyPropagated { key, revision, outcome, at_ms } = report;
-    let mut tx = inner.db.begin().await?;
-    let sql = "UPDATE hmac_credentials SET unreported = 0, outcome = ?, reported_at = ?, \
-         plain_secret = NULL WHERE track = ? AND client_id = ? AND revision = ? \
-         AND (unreported = 1 OR outcome IS NULL OR outcome <> ?)";
-    let values: Vec<Value> = vec![
-        outcome.as_str().into(),
-        (*at_ms).into(),
-        key.track.as_str().into(),
-        key.client_id.as_str().into(),
-        revision.get().into(),
-        outcome.as_str().into(),
-    ];
-    // A repeat, or a report about an older revision, changes nothing.
-    if tx.execute(sql, values).await? > 0 {
-        let note = Note {
-            revision: Some(revision.get()),
-            detail: Some(outcome.as_str().to_owned()),
-            ..Note::of(*at_ms, AuditAction::FullyPropagated, key)
-        };
-        audit::append(&mut tx, &inner.actor, vec![note]).await?;
-    }
-    tx.commit().await
 }
 
 fn upserted<'a>(request: &'a UpsertCredential, kept: Option<&Stored>) -> New<'a> {
