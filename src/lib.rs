@@ -49,7 +49,8 @@
 //!
 //! # Features
 //! `propagation` (the peer over RabbitMQ) and `redis` (the Redis adapters), both on by default.
-//! Without either: authentication and stores in memory.
+//! Without either: authentication and stores in memory. `sql`: `management::sql`, the management side
+//! over SQLite, PostgreSQL or MariaDB; needs Rust 1.94. `testing`: conformance suites for adapters.
 
 pub mod auth;
 pub mod clock;

@@ -95,6 +95,10 @@ pub trait Management: Send + Sync + fmt::Debug + 'static {
     ///
     /// Rows are given as they are, without judging them: the library checks each by itself, so that
     /// a bad one delays no other.
+    ///
+    /// An adapter may keep the rows of a page from other workers for a short time, and may then
+    /// ignore what a worker says of its own deliveries (`sent`, an error to be tried again) once
+    /// another one took the row. It need not: the library claims rows in its state store.
     async fn fetch_pending_propagations(
         &self,
         request: FetchPending,

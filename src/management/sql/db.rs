@@ -70,10 +70,9 @@ impl Db {
             Self::Sqlite { repeatable, .. } => {
                 Ok(Tx::Sqlite(repeatable.begin_with("BEGIN IMMEDIATE").await?))
             }
-            Self::Postgres(_) => {
-                let mut tx = self.begin().await?;
-                tx.script("SET LOCAL synchronous_commit = off").await?;
-                Ok(tx)
+            Self::Postgres(pool) => {
+                let begin = "BEGIN; SET LOCAL synchronous_commit = off";
+                Ok(Tx::Postgres(pool.begin_with(begin).await?))
             }
             // There the server's configuration decides for all.
             Self::Mysql(_) => self.begin().await,
