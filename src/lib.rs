@@ -9,6 +9,7 @@ pub mod id;
 pub mod secret;
 pub mod state;
 pub mod store;
+pub mod verify;
 
 #[cfg(feature = "propagation")]
 pub mod broker;
