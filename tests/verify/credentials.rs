@@ -1,0 +1,1 @@
+//! Credential management, over what verifiers read.
