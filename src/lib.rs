@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod clock;
+pub mod credentials;
 pub mod cursor;
 pub mod entropy;
 pub mod error;

@@ -61,7 +61,7 @@ impl<S: StateStore> KeyedCredentialStore<S> {
     }
 
     pub(crate) fn record_key(&self, client_id: &ClientId) -> Key {
-        Key::field(format!("{}:clients", self.namespace), client_id.as_str())
+        Key::field(self.records_name(), client_id.as_str())
     }
 
     pub(crate) fn backup_key(&self, client_id: &ClientId) -> Key {
@@ -70,6 +70,10 @@ impl<S: StateStore> KeyedCredentialStore<S> {
 
     pub(crate) fn nonce_key(&self, client_id: &ClientId, nonce: &str, timestamp_ms: u64) -> Key {
         nonce_key(&self.namespace, client_id, nonce, timestamp_ms)
+    }
+
+    pub(crate) fn records_name(&self) -> String {
+        format!("{}:clients", self.namespace)
     }
 
     pub(crate) fn state(&self) -> &S {
@@ -181,8 +185,7 @@ impl<S: StateStore> CredentialStore for KeyedCredentialStore<S> {
         &self,
         after: Option<String>,
     ) -> Result<(Vec<ClientId>, Option<String>), StoreError> {
-        let (fields, next) =
-            self.state.fields(&format!("{}:clients", self.namespace), after).await?;
+        let (fields, next) = self.state.fields(&self.records_name(), after).await?;
         let ids = fields.into_iter().filter_map(|(id, _)| ClientId::new(id).ok()).collect();
         Ok((ids, next))
     }
