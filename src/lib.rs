@@ -12,6 +12,11 @@ pub mod state;
 pub mod store;
 pub mod verify;
 
+#[cfg(feature = "reqwest")]
+pub mod client;
+#[cfg(feature = "tower")]
+pub mod http;
+
 #[cfg(feature = "propagation")]
 pub mod broker;
 #[cfg(feature = "propagation")]
