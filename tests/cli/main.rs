@@ -52,6 +52,13 @@ fn vectors(file: &str) -> Vec<Value> {
     cases
 }
 
+fn directory(name: &str) -> std::path::PathBuf {
+    let name = format!("propagator-cli-{}-{name}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
 fn text<'a>(case: &'a Value, field: &str) -> &'a str {
     case[field].as_str().unwrap()
 }
@@ -108,11 +115,21 @@ fn requests_of_the_vectors_come_out_as_the_reference_made_them() {
 
 #[test]
 fn hashes_of_the_vectors_come_out_as_the_reference_made_them() {
+    let directory = directory("hashes");
     for case in vectors("hash.json") {
         let token = case["secretToken"].as_str().unwrap_or_default();
-        let ran = run(&["hash", &format!("--token={token}")], text(&case, "secret").as_bytes());
+        // No argument can hold a NUL; a file can hold every token.
+        let file = directory.join("token");
+        std::fs::write(&file, token).unwrap();
+        let from_file = ["hash", "--token-file", file.to_str().unwrap()];
+        let ran = run(&from_file, text(&case, "secret").as_bytes());
+        if !token.contains('\0') {
+            let given = run(&["hash", "--token", token], text(&case, "secret").as_bytes());
+            assert_eq!(given.stdout, ran.stdout);
+        }
         assert_eq!(ran.stdout.trim_end(), text(&case, "expectedHex"), "{}", case["id"]);
     }
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
@@ -128,8 +145,7 @@ fn a_line_end_is_part_of_the_secret_unless_trimmed() {
 #[test]
 fn a_secret_can_come_from_a_file_standard_input_or_the_environment() {
     let key = "ab".repeat(32);
-    let directory = std::env::temp_dir().join(format!("propagator-cli-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
+    let directory = directory("keys");
     let file = directory.join("key");
     std::fs::write(&file, format!("{key}\n")).unwrap();
     let message = directory.join("message");
