@@ -53,6 +53,7 @@
 
 pub mod auth;
 pub mod clock;
+pub mod credentials;
 pub mod cursor;
 pub mod entropy;
 pub mod error;
@@ -62,6 +63,12 @@ pub mod state;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod verify;
+
+#[cfg(feature = "reqwest")]
+pub mod client;
+#[cfg(feature = "tower")]
+pub mod http;
 
 #[cfg(feature = "propagation")]
 pub mod broker;

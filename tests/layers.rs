@@ -20,6 +20,10 @@ const LAYERS: &[&str] = &[
     "auth",
     "state",
     "store",
+    "credentials",
+    "verify",
+    "http",
+    "client",
     "wire",
     "management",
     "event",
@@ -35,6 +39,7 @@ const LAYERS: &[&str] = &[
     "outbound",
     "decision",
     "propagator",
+    "testing",
 ];
 
 /// Drivers and the only places that name them.
