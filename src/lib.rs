@@ -78,6 +78,8 @@ pub mod event;
 pub mod management;
 #[cfg(feature = "propagation")]
 pub mod propagator;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod hex;
 

@@ -39,6 +39,8 @@ use crate::store::{AllowedIps, Expiry};
 
 mod memory;
 mod rows;
+#[cfg(feature = "sql")]
+pub mod sql;
 
 pub use memory::{CredentialView, MemoryManagement, RowView};
 pub use rows::{

@@ -20,6 +20,9 @@
 //! A suite leaves what it wrote: give it a store of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed check panics")]
 
+#[cfg(feature = "propagation")]
+pub mod management;
+
 mod state;
 mod store;
 

@@ -82,6 +82,8 @@ pub struct RowView {
     pub revision: Revision,
     /// Where it stands.
     pub status: RowStatus,
+    /// The event that carries it.
+    pub event_id: Option<EventId>,
     /// How often it was sent.
     pub attempts: u32,
     /// Why it failed last.
@@ -127,6 +129,7 @@ impl MemoryManagement {
             target: target.clone(),
             revision: row.revision,
             status: row.status,
+            event_id: row.event_id.clone(),
             attempts: row.attempts,
             reason: row.reason.clone(),
             proof: row.proof,
