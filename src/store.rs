@@ -16,7 +16,7 @@ mod record;
 pub use allowed_ips::AllowedIps;
 #[cfg(feature = "redis")]
 pub use keyed::RedisCredentialStore;
-pub(crate) use keyed::nonce_key;
+pub(crate) use keyed::nonce_name;
 pub use keyed::{KeyedCredentialStore, MemoryCredentialStore};
 pub use record::Credential;
 

@@ -4,12 +4,11 @@
 //! (feature `tower`) and the guides put it into web frameworks.
 //!
 //! # One round trip, and nothing stale
-//! The records of clients that were let through are kept in memory, but no caller is let in on them
-//! alone. A signature that is right by the kept record is offered to the store together with that
-//! record: in one atomic step the store compares it with what it holds and takes the nonce. When
-//! they differ, the store's record is read and judges anew. So a warm request costs one round trip,
-//! a revoked credential is refused from the moment it is gone, and a nonce is only ever used up by a
-//! signature that is right: nobody can burn the nonces of another client.
+//! The records of clients that were let through are kept in memory, but nobody is let in on them
+//! alone. A signature that is right by the kept record makes one round trip: it reads the record as
+//! it is now and takes the nonce. When the two records differ, the one from the store judges anew. So
+//! a revoked credential is refused from the moment it is gone, and a nonce is only taken for a
+//! signature that is right by a record of that client: nobody can use up the nonces of another one.
 //!
 //! # Replays
 //! A used nonce is kept for as long as its timestamp is accepted, be it stamped into the future, and
@@ -45,9 +44,6 @@ use builder::Options;
 use cache::Cache;
 use judge::Known;
 use observe::Observing;
-
-/// How often a record may change under a request before the request is given up.
-const ROUNDS: u32 = 4;
 
 /// By how much the clocks of verifiers on one store may differ without opening a gap for replays.
 const CLOCK_MARGIN: Duration = Duration::from_secs(30);
@@ -165,30 +161,16 @@ impl Verifier {
         self.in_time(claim)?;
         let client_id = claim.client_id.as_ref().ok_or(RefusalCode::UnknownClient)?;
         let question = judge::Question::request(claim, request, self.inner.options.lossy_bodies);
-        // What is kept may only let in, and that only with the store's consent. A refusal is always
-        // judged by what the store holds now.
+        // What is kept only decides whether to ask for admission at once. A refusal is always judged
+        // by what the store holds now.
         if let Some(known) = self.inner.cache.get(client_id)
             && let Ok(key) = self.judge(&known, &question)
         {
-            match self.admit(client_id, &known, key, claim).await? {
-                Admitted::Fresh => return Ok(key),
-                Admitted::Replayed => return Err(RefusalCode::ReplayedNonce.into()),
-                Admitted::Outdated => {}
-            }
+            return self.admit(claim, client_id, (&known, key), &question).await;
         }
-        for _ in 0..ROUNDS {
-            let known = self.look_up(client_id).await?;
-            let key = self.judge(&known, &question)?;
-            match self.admit(client_id, &known, key, claim).await? {
-                Admitted::Fresh => {
-                    self.inner.cache.put(client_id.clone(), known);
-                    return Ok(key);
-                }
-                Admitted::Replayed => return Err(RefusalCode::ReplayedNonce.into()),
-                Admitted::Outdated => {}
-            }
-        }
-        Err(Refused::internal("the credential kept changing"))
+        let known = self.look_up(client_id).await?;
+        let key = self.judge(&known, &question)?;
+        self.admit(claim, client_id, (&known, key), &question).await
     }
 
     async fn message_outcome(
@@ -216,34 +198,52 @@ impl Verifier {
 
     async fn look_up(&self, client_id: &ClientId) -> Result<Arc<Known>, Refused> {
         let held = self.inner.store.look_up(client_id, self.inner.options.overlap).await;
-        match held.map_err(Refused::store)? {
+        self.known(client_id, held.map_err(Refused::store)?)
+    }
+
+    /// Takes the nonce and judges by what the store holds in that moment.
+    async fn admit(
+        &self,
+        claim: &Claim,
+        client_id: &ClientId,
+        (known, key): (&Arc<Known>, KeyUsed),
+        question: &judge::Question<'_>,
+    ) -> Result<KeyUsed, Refused> {
+        // The timestamp is accepted until it lies `max_skew` back.
+        let last = claim.timestamp_ms.saturating_add(self.inner.options.max_skew_ms);
+        let left = Duration::from_millis(last.saturating_sub(self.inner.clock.now_ms()));
+        let admission = Admission {
+            client_id,
+            with_previous: self.inner.options.overlap,
+            nonce: &claim.nonce,
+            timestamp_ms: claim.timestamp_ms,
+            remember_for: left + CLOCK_MARGIN,
+        };
+        let admitted = self.inner.store.admit(&admission).await.map_err(Refused::store)?;
+        let (known, key) = match admitted.held {
+            Some(held) if held.same_for(key, known.held()) => (known.clone(), key),
+            held => {
+                let now = self.known(client_id, held)?;
+                let key = self.judge(&now, question)?;
+                (now, key)
+            }
+        };
+        if !admitted.unused {
+            return Err(RefusalCode::ReplayedNonce.into());
+        }
+        self.inner.cache.put(client_id, known);
+        Ok(key)
+    }
+
+    /// What is held, made ready; the client is unknown when nothing is.
+    fn known(&self, client_id: &ClientId, held: Option<Held>) -> Result<Arc<Known>, Refused> {
+        match held {
             Some(held) => Ok(Arc::new(Known::new(held))),
             None => {
                 self.inner.cache.remove(client_id);
                 Err(RefusalCode::UnknownClient.into())
             }
         }
-    }
-
-    async fn admit(
-        &self,
-        client_id: &ClientId,
-        known: &Known,
-        key: KeyUsed,
-        claim: &Claim,
-    ) -> Result<Admitted, Refused> {
-        // The timestamp is accepted until it lies `max_skew` back.
-        let last = claim.timestamp_ms.saturating_add(self.inner.options.max_skew_ms);
-        let left = Duration::from_millis(last.saturating_sub(self.inner.clock.now_ms()));
-        let admission = Admission {
-            client_id,
-            held: known.held(),
-            key,
-            nonce: &claim.nonce,
-            timestamp_ms: claim.timestamp_ms,
-            remember_for: left + CLOCK_MARGIN,
-        };
-        self.inner.store.admit(&admission).await.map_err(Refused::store)
     }
 
     fn conclude(

@@ -68,8 +68,13 @@ impl<S: StateStore> KeyedCredentialStore<S> {
         Key::value(format!("{}:credentials-backup:{client_id}", self.namespace))
     }
 
-    pub(crate) fn nonce_key(&self, client_id: &ClientId, nonce: &str, timestamp_ms: u64) -> Key {
-        nonce_key(&self.namespace, client_id, nonce, timestamp_ms)
+    pub(crate) fn nonce_name(
+        &self,
+        client_id: &ClientId,
+        nonce: &str,
+        timestamp_ms: u64,
+    ) -> String {
+        nonce_name(&self.namespace, client_id, nonce, timestamp_ms)
     }
 
     pub(crate) fn records_name(&self) -> String {
@@ -133,13 +138,13 @@ impl<S: StateStore> KeyedCredentialStore<S> {
 }
 
 /// Where a used nonce stands, for verifiers in any language.
-pub(crate) fn nonce_key(
+pub(crate) fn nonce_name(
     namespace: &str,
     client_id: &ClientId,
     nonce: &str,
     timestamp_ms: u64,
-) -> Key {
-    Key::value(format!("{namespace}:nonce:{client_id}:{nonce}:{timestamp_ms}"))
+) -> String {
+    format!("{namespace}:nonce:{client_id}:{nonce}:{timestamp_ms}")
 }
 
 #[async_trait]

@@ -35,10 +35,14 @@ impl Cache {
         Some(known)
     }
 
-    pub(super) fn put(&self, client_id: ClientId, known: Arc<Known>) {
+    /// Costs nothing when it is kept already, which is the rule.
+    pub(super) fn put(&self, client_id: &ClientId, known: Arc<Known>) {
         let mut generations = self.lock();
-        generations.old.remove(&client_id);
-        self.insert(&mut generations, client_id, known);
+        if generations.young.get(client_id).is_some_and(|kept| Arc::ptr_eq(kept, &known)) {
+            return;
+        }
+        generations.old.remove(client_id);
+        self.insert(&mut generations, client_id.clone(), known);
     }
 
     pub(super) fn remove(&self, client_id: &ClientId) {
@@ -86,7 +90,7 @@ mod tests {
     fn memory_is_bounded_and_who_comes_again_stays() {
         let cache = Cache::new(10);
         for number in 0..100 {
-            cache.put(id(number), known());
+            cache.put(&id(number), known());
             assert!(cache.get(&id(0)).is_some(), "{number}");
             let generations = cache.lock();
             assert!(generations.young.len() + generations.old.len() <= 10);
@@ -99,7 +103,7 @@ mod tests {
     #[test]
     fn a_cache_for_nobody_keeps_nothing() {
         let cache = Cache::new(0);
-        cache.put(id(1), known());
+        cache.put(&id(1), known());
         assert!(cache.get(&id(1)).is_none());
     }
 }

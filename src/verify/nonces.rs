@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Admission, Admitted, Held, KeyUsed, VerifierStore};
+use super::{Admission, Admitted, Held, VerifierStore};
 use crate::error::StoreError;
 use crate::id::{ClientId, Track};
-use crate::state::{Committed, MemoryState, StateStore, Transaction, Write};
-use crate::store::{CredentialStore, nonce_key};
+use crate::state::{MemoryState, StateStore};
+use crate::store::{CredentialStore, nonce_name};
 
 /// Texts that can be used once per client and timestamp.
 #[async_trait]
@@ -58,18 +58,8 @@ impl<S: StateStore> NonceStore for KeyedNonces<S> {
         timestamp_ms: u64,
         remember_for: Duration,
     ) -> Result<bool, StoreError> {
-        let key = nonce_key(&self.namespace, client_id, nonce, timestamp_ms);
-        let transaction = Transaction::default().check(key.clone(), None).write(Write::set_for(
-            key,
-            "1",
-            remember_for,
-        ));
-        match self.state.commit(&[transaction]).await?.pop() {
-            Some(Committed::Done) => Ok(true),
-            Some(Committed::Conflict) => Ok(false),
-            Some(Committed::Refused(why)) => Err(StoreError::permanent(why)),
-            None => Err(StoreError::permanent("the store did not say what became of a nonce")),
-        }
+        let name = nonce_name(&self.namespace, client_id, nonce, timestamp_ms);
+        self.state.read_and_claim(&[], &name, remember_for).await.map(|(_, unused)| unused)
     }
 }
 
@@ -108,19 +98,9 @@ impl VerifierStore for WithNonces {
     }
 
     async fn admit(&self, admission: &Admission<'_>) -> Result<Admitted, StoreError> {
-        let Admission { client_id, held, key, nonce, timestamp_ms, remember_for } = *admission;
-        let with_previous = key == KeyUsed::Previous;
-        let same = match self.look_up(client_id, with_previous).await? {
-            None => false,
-            Some(now) => {
-                now.credential() == held.credential()
-                    && (!with_previous || now.previous() == held.previous())
-            }
-        };
-        if !same {
-            return Ok(Admitted::Outdated);
-        }
+        let Admission { client_id, with_previous, nonce, timestamp_ms, remember_for } = *admission;
+        let held = self.look_up(client_id, with_previous).await?;
         let unused = self.nonces.take(client_id, nonce, timestamp_ms, remember_for).await?;
-        Ok(if unused { Admitted::Fresh } else { Admitted::Replayed })
+        Ok(Admitted { held, unused })
     }
 }

@@ -10,7 +10,7 @@ use super::KeyUsed;
 use crate::error::StoreError;
 use crate::id::{ClientId, Track};
 use crate::secret::SecretHash;
-use crate::state::{Committed, Key, StateStore, Transaction, Write};
+use crate::state::{Key, StateStore};
 use crate::store::{Credential, KeyedCredentialStore};
 
 /// What a store holds about a client.
@@ -23,16 +23,14 @@ pub struct Held {
     backup: Option<Zeroizing<String>>,
 }
 
-/// Who wants to come in, and on what grounds.
+/// Who wants to come in, with a signature that was right by what was known.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Admission<'a> {
     /// The client.
     pub client_id: &'a ClientId,
-    /// What its signature was checked against.
-    pub held: &'a Held,
-    /// Which hash of that it was made with.
-    pub key: KeyUsed,
+    /// Whether the hash before the current one may count.
+    pub with_previous: bool,
     /// Its nonce.
     pub nonce: &'a str,
     /// Its timestamp, in milliseconds since the epoch.
@@ -42,14 +40,12 @@ pub struct Admission<'a> {
 }
 
 /// What the store says to an admission. Exhaustive: there is nothing else to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admitted {
-    /// The store holds what was checked, and the nonce is used from now on.
-    Fresh,
-    /// The nonce was used before.
-    Replayed,
-    /// The store holds something else by now. The nonce was not touched.
-    Outdated,
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// What is held about the client now. This decides, not what was known.
+    pub held: Option<Held>,
+    /// Whether the nonce was unused until now.
+    pub unused: bool,
 }
 
 /// What a verifier needs: credentials, and nonces that can be used once.
@@ -71,8 +67,8 @@ pub trait VerifierStore: Send + Sync + fmt::Debug + 'static {
         with_previous: bool,
     ) -> Result<Option<Held>, StoreError>;
 
-    /// Uses up a nonce, provided that the store still holds the hash that the signature was checked
-    /// against, and the same expiry and addresses.
+    /// Reads what is held about a client, and then uses up a nonce. Using it up is atomic, also
+    /// between processes that share the store. One round trip, where the store can do that.
     ///
     /// # Errors
     /// When the store cannot be reached or refuses: the caller is then refused too.
@@ -115,6 +111,11 @@ impl Held {
     pub fn previous(&self) -> Option<&SecretHash> {
         self.previous.as_ref()
     }
+
+    /// Whether a signature that was right by one is right by the other, without checking it again.
+    pub(super) fn same_for(&self, key: KeyUsed, other: &Self) -> bool {
+        self.record == other.record && (key == KeyUsed::Current || self.backup == other.backup)
+    }
 }
 
 /// The texts hold hashes: not shown.
@@ -138,52 +139,28 @@ impl<S: StateStore> VerifierStore for KeyedCredentialStore<S> {
         client_id: &ClientId,
         with_previous: bool,
     ) -> Result<Option<Held>, StoreError> {
-        let mut keys = vec![self.record_key(client_id)];
-        keys.extend(with_previous.then(|| self.backup_key(client_id)));
-        let mut values = self.state().get(&keys).await?.into_iter();
-        let (record, backup) = (values.next().flatten(), values.next().flatten());
-        record.map(|record| Held::from_stored(record, backup)).transpose()
+        held(self.state().get(&self.read_by_verifiers(client_id, with_previous)).await?)
     }
 
     async fn admit(&self, admission: &Admission<'_>) -> Result<Admitted, StoreError> {
-        let nonce = self.nonce_key(admission.client_id, admission.nonce, admission.timestamp_ms);
-        let grounds = self.grounds(admission);
-        let transaction = grounds
-            .iter()
-            .cloned()
-            .fold(Transaction::default(), |t, (key, text)| t.check(key, text))
-            .check(nonce.clone(), None)
-            .write(Write::set_for(nonce.clone(), "1", admission.remember_for));
-        match self.state().commit(&[transaction]).await?.pop() {
-            Some(Committed::Done) => Ok(Admitted::Fresh),
-            Some(Committed::Conflict) => self.which(grounds, nonce).await,
-            Some(Committed::Refused(why)) => Err(StoreError::permanent(why)),
-            None => Err(StoreError::permanent("the store did not say what became of a nonce")),
-        }
+        let Admission { client_id, with_previous, nonce, timestamp_ms, remember_for } = *admission;
+        let keys = self.read_by_verifiers(client_id, with_previous);
+        let nonce = self.nonce_name(client_id, nonce, timestamp_ms);
+        let (values, unused) = self.state().read_and_claim(&keys, &nonce, remember_for).await?;
+        Ok(Admitted { held: held(values)?, unused })
     }
 }
 
-type Grounds = Vec<(Key, Option<String>)>;
-
 impl<S: StateStore> KeyedCredentialStore<S> {
-    /// What must still stand there: the record, and the backup if it was what let the caller in.
-    fn grounds(&self, admission: &Admission<'_>) -> Grounds {
-        let Admission { client_id, held, key, .. } = admission;
-        let text = |text: &Zeroizing<String>| Some(String::clone(text));
-        let mut grounds = vec![(self.record_key(client_id), text(&held.record))];
-        if *key == KeyUsed::Previous {
-            grounds.push((self.backup_key(client_id), held.backup.as_ref().and_then(text)));
-        }
-        grounds
+    fn read_by_verifiers(&self, client_id: &ClientId, with_previous: bool) -> Vec<Key> {
+        let backup = with_previous.then(|| self.backup_key(client_id));
+        [self.record_key(client_id)].into_iter().chain(backup).collect()
     }
+}
 
-    /// Which of its conditions made an admission fail. A change of the record comes first: what is
-    /// judged anew then finds the nonce used, if it is.
-    async fn which(&self, grounds: Grounds, nonce: Key) -> Result<Admitted, StoreError> {
-        let (mut keys, expected): (Vec<_>, Vec<_>) = grounds.into_iter().unzip();
-        keys.push(nonce);
-        let mut found = self.state().get(&keys).await?;
-        let used = found.pop().flatten().is_some();
-        Ok(if used && found == expected { Admitted::Replayed } else { Admitted::Outdated })
-    }
+/// What a record says, and the backup behind it if that was read.
+fn held(values: Vec<Option<String>>) -> Result<Option<Held>, StoreError> {
+    let mut values = values.into_iter();
+    let (record, backup) = (values.next().flatten(), values.next().flatten());
+    record.map(|record| Held::from_stored(record, backup)).transpose()
 }

@@ -23,10 +23,6 @@ impl Refused {
         Self { code: RefusalCode::InternalError, client_id: None, cause: Some(error) }
     }
 
-    pub(super) fn internal(why: &str) -> Self {
-        Self::store(StoreError::transient(why))
-    }
-
     pub(super) fn of(mut self, client_id: Option<&ClientId>) -> Self {
         self.client_id = client_id.cloned();
         self
