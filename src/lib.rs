@@ -78,13 +78,13 @@ pub mod event;
 pub mod management;
 #[cfg(feature = "propagation")]
 pub mod propagator;
-#[cfg(feature = "testing")]
-pub mod testing;
 
 mod hex;
 
 #[cfg(feature = "propagation")]
 mod backoff;
+#[cfg(feature = "propagation")]
+mod callbacks;
 #[cfg(feature = "propagation")]
 mod core;
 #[cfg(feature = "propagation")]

@@ -26,6 +26,7 @@ const LAYERS: &[&str] = &[
     "client",
     "wire",
     "management",
+    "callbacks",
     "event",
     "transport",
     "ledger",

@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use self::consumer::{ConsumeDuty, Stop};
 use self::health::{Direction, Report, not_connected};
-use self::publisher::{PublishDuty, Publisher};
+use self::publisher::{CurrentLink, PublishDuty, Publisher};
 use self::supervisor::Supervisor;
 use self::topology::Topology;
 use super::{DeclareError, Deliveries, LinkHealth, PublishError, QueueDepth, Transport};
@@ -54,6 +54,7 @@ fn queue_name(peer: &PeerQueue) -> ShortString {
 pub(crate) struct AmqpTransport {
     publisher: Publisher,
     topology: Topology,
+    link: CurrentLink,
     consuming: Stop,
     health: Arc<watch::Sender<LinkHealth>>,
     lifecycle: Lifecycle,
@@ -99,6 +100,7 @@ impl AmqpTransport {
         let closing = lifecycle.closing.clone();
         let transport = Self {
             publisher,
+            link: link.clone(),
             topology: Topology::new(link, options.declare_deadline, closing),
             consuming,
             health,
@@ -116,6 +118,11 @@ impl Transport for AmqpTransport {
 
     async fn declare(&self, queue: &PeerQueue) -> Result<QueueDepth, DeclareError> {
         self.topology.declare(queue_name(queue)).await
+    }
+
+    fn heard_within(&self, time: Duration) -> bool {
+        let link = self.link.borrow();
+        link.as_ref().is_some_and(|link| !link.ended().is_cancelled() && link.silence() < time)
     }
 
     fn health(&self) -> watch::Receiver<LinkHealth> {

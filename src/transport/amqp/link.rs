@@ -117,6 +117,11 @@ impl Link {
         self.end("closed");
     }
 
+    /// For how long nothing was received.
+    pub(super) fn silence(&self) -> Duration {
+        self.line.silence()
+    }
+
     /// How much silence means that the broker is gone: two heartbeats.
     fn patience(&self) -> Duration {
         let heartbeat = self.connection.configuration().heartbeat();
