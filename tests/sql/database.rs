@@ -2,14 +2,17 @@
 
 use hmac_propagator::management::ManagementError;
 use hmac_propagator::management::sql::{SqlManagement, SqlOptions};
-use hmac_propagator_support::{Database, Scratch, SqlKind, SqlServer};
+use hmac_propagator_support::{Database, Proxy, Scratch, SqlKind, SqlServer};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 /// A database that only one test uses, of one of the three kinds.
 pub enum TestDatabase {
     Sqlite(Scratch),
-    /// The server outlives the database.
-    Server(Database, SqlServer),
+    Server {
+        database: Database,
+        /// Outlives the database.
+        server: SqlServer,
+    },
 }
 
 impl TestDatabase {
@@ -25,9 +28,28 @@ impl TestDatabase {
         Self::server(SqlKind::MariaDb).await
     }
 
+    /// On a server that no other test uses, to be killed.
+    pub async fn private(kind: SqlKind) -> Self {
+        Self::on(SqlServer::start_private(kind).await.unwrap()).await
+    }
+
+    async fn on(server: SqlServer) -> Self {
+        Self::Server { database: server.database().await.unwrap(), server }
+    }
+
+    pub fn server_of(&self) -> &SqlServer {
+        let Self::Server { server, .. } = self else { panic!("SQLite has no server") };
+        server
+    }
+
+    pub fn url_via(&self, proxy: &Proxy) -> String {
+        let Self::Server { database, .. } = self else { panic!("SQLite has no server") };
+        database.url_via(proxy.address())
+    }
+
     async fn server(kind: SqlKind) -> Self {
         let server = SqlServer::start(kind).await.unwrap();
-        Self::Server(server.database().await.unwrap(), server)
+        Self::on(server).await
     }
 
     pub fn is_postgres(&self) -> bool {
@@ -49,7 +71,7 @@ impl TestDatabase {
     pub fn url(&self) -> String {
         match self {
             Self::Sqlite(scratch) => format!("sqlite:{}/test.db", scratch.path().display()),
-            Self::Server(database, _) => database.url(),
+            Self::Server { database, .. } => database.url(),
         }
     }
 
@@ -71,7 +93,7 @@ impl TestDatabase {
                 let rows = query.fetch_all(&mut connection).await.unwrap();
                 rows.iter().map(|row| row.get_unchecked(0)).collect()
             }
-            Self::Server(database, _) => {
+            Self::Server { database, .. } => {
                 let text = database.execute(sql).await.unwrap();
                 text.lines().map(str::to_owned).collect()
             }

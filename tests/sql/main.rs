@@ -5,8 +5,11 @@
 mod auditing;
 mod database;
 mod encryption;
+mod faults;
 mod fixture;
+mod from_node;
 mod operating;
 mod plans;
 mod rotations;
+mod sync;
 mod world;

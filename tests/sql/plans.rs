@@ -31,14 +31,14 @@ fn settled_credentials(database: &TestDatabase) -> String {
         TestDatabase::Sqlite(_) => format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {SETTLED}) "
         ),
-        TestDatabase::Server(..) => String::new(),
+        TestDatabase::Server { .. } => String::new(),
     };
     let source = match database {
         TestDatabase::Sqlite(_) => "n".to_owned(),
-        TestDatabase::Server(..) if database.is_postgres() => {
+        TestDatabase::Server { .. } if database.is_postgres() => {
             format!("generate_series(1, {SETTLED}) AS n (i)")
         }
-        TestDatabase::Server(..) => format!("(SELECT seq AS i FROM seq_1_to_{SETTLED}) AS n"),
+        TestDatabase::Server { .. } => format!("(SELECT seq AS i FROM seq_1_to_{SETTLED}) AS n"),
     };
     let name = if database.is_mariadb() { "CONCAT('settled-', i)" } else { "'settled-' || i" };
     format!(

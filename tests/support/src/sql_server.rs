@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -101,13 +101,14 @@ impl SqlServer {
         &self.base
     }
 
-    /// Where a private one listens.
+    /// Where it listens, for a proxy.
     ///
     /// # Errors
     ///
-    /// When it is not a private one.
+    /// When its URL has no address and port.
     pub fn address(&self) -> Result<SocketAddr> {
-        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, self.private()?.port)))
+        let address = self.base.rsplit_once('@').map_or("", |(_, address)| address);
+        address.parse().context(format_args!("address of {:?}", self.kind))
     }
 
     /// An empty database.
