@@ -59,6 +59,7 @@ impl RedisState {
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout))
             .set_number_of_retries(1)
+            .set_pipeline_buffer_size(QUEUED)
             .set_min_delay(Duration::from_millis(50))
             .set_max_delay(Duration::from_millis(200));
         let connection = redis::Client::open(url)
@@ -208,6 +209,10 @@ fn committed(result: Value) -> Result<Committed, StoreError> {
         }
     }
 }
+
+/// How many requests may wait for the connection; beyond that callers wait before it. More than the
+/// default of 50, below which a busy verifier's tasks wake each other for nothing.
+const QUEUED: usize = 1024;
 
 /// What a server says when it cannot serve now but will later, without any change to the request.
 const TRANSIENT_CODES: [&str; 12] = [
