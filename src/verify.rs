@@ -34,7 +34,7 @@ pub use claim::{Claim, Presented, ReceivedMessage, ReceivedRequest};
 pub use nonces::RedisNonces;
 pub use nonces::{KeyedNonces, MemoryNonces, NonceStore, WithNonces};
 pub use observe::{VerifierCounts, VerifierEvent, VerifierObserver};
-pub use port::{Admission, Admitted, Held, VerifierStore};
+pub use port::{Admission, Admitted, Held, Now, VerifierStore};
 pub use refusal::Refused;
 
 use crate::auth::{RefusalCode, whitespace};
@@ -214,15 +214,17 @@ impl Verifier {
         let left = Duration::from_millis(last.saturating_sub(self.inner.clock.now_ms()));
         let admission = Admission {
             client_id,
+            known: known.held(),
+            key,
             with_previous: self.inner.options.overlap,
             nonce: &claim.nonce,
             timestamp_ms: claim.timestamp_ms,
             remember_for: left + CLOCK_MARGIN,
         };
         let admitted = self.inner.store.admit(&admission).await.map_err(Refused::store)?;
-        let (known, key) = match admitted.held {
-            Some(held) if held.same_for(key, known.held()) => (known.clone(), key),
-            held => {
+        let (known, key) = match admitted.now {
+            Now::Same => (known.clone(), key),
+            Now::Changed(held) => {
                 let now = self.known(client_id, held)?;
                 let key = self.judge(&now, question)?;
                 (now, key)

@@ -60,6 +60,7 @@ impl RedisState {
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout))
             .set_number_of_retries(1)
+            .set_pipeline_buffer_size(QUEUED)
             .set_min_delay(Duration::from_millis(50))
             .set_max_delay(Duration::from_millis(200));
         let connection = url
@@ -231,6 +232,10 @@ const PERMANENT_CODES: [&str; 4] = ["WRONGTYPE", "CROSSSLOT", "NOPERM", "ERR"];
 fn is_permanent(text: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| PERMANENT_CODES.contains(&word))
 }
+
+/// How many requests may wait for the connection; beyond that callers wait before it. More than the
+/// default of 50, below which a busy verifier's tasks wake each other for nothing.
+const QUEUED: usize = 1024;
 
 fn store_error(error: RedisError) -> StoreError {
     let transient = match error.kind() {

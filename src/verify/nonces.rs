@@ -98,9 +98,10 @@ impl VerifierStore for WithNonces {
     }
 
     async fn admit(&self, admission: &Admission<'_>) -> Result<Admitted, StoreError> {
-        let Admission { client_id, with_previous, nonce, timestamp_ms, remember_for } = *admission;
+        let Admission { client_id, with_previous, nonce, timestamp_ms, remember_for, .. } =
+            *admission;
         let held = self.look_up(client_id, with_previous).await?;
         let unused = self.nonces.take(client_id, nonce, timestamp_ms, remember_for).await?;
-        Ok(Admitted { held, unused })
+        Ok(Admitted { now: admission.compare(held), unused })
     }
 }

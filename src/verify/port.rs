@@ -29,6 +29,10 @@ pub struct Held {
 pub struct Admission<'a> {
     /// The client.
     pub client_id: &'a ClientId,
+    /// What its signature was right by.
+    pub known: &'a Held,
+    /// Which hash of that it was made with.
+    pub key: KeyUsed,
     /// Whether the hash before the current one may count.
     pub with_previous: bool,
     /// Its nonce.
@@ -43,9 +47,35 @@ pub struct Admission<'a> {
 #[derive(Clone, Debug)]
 pub struct Admitted {
     /// What is held about the client now. This decides, not what was known.
-    pub held: Option<Held>,
+    pub now: Now,
     /// Whether the nonce was unused until now.
     pub unused: bool,
+}
+
+/// What is held now, beside what was known. Exhaustive.
+#[derive(Clone, Debug)]
+pub enum Now {
+    /// The same, as far as this admission is concerned.
+    Same,
+    /// This; `None` when there is nothing any more.
+    Changed(Option<Held>),
+}
+
+impl Admission<'_> {
+    /// Compares what is held with what was known.
+    #[must_use]
+    pub fn compare(&self, held: Option<Held>) -> Now {
+        match held {
+            Some(held) if self.still(&held.record, held.backup.as_deref()) => Now::Same,
+            held => Now::Changed(held),
+        }
+    }
+
+    /// Texts are compared before they are read: nearly always they are the same.
+    fn still(&self, record: &str, backup: Option<&String>) -> bool {
+        let same_backup = || self.known.backup.as_deref() == backup;
+        *self.known.record == record && (self.key == KeyUsed::Current || same_backup())
+    }
 }
 
 /// What a verifier needs: credentials, and nonces that can be used once.
@@ -111,11 +141,6 @@ impl Held {
     pub fn previous(&self) -> Option<&SecretHash> {
         self.previous.as_ref()
     }
-
-    /// Whether a signature that was right by one is right by the other, without checking it again.
-    pub(super) fn same_for(&self, key: KeyUsed, other: &Self) -> bool {
-        self.record == other.record && (key == KeyUsed::Current || self.backup == other.backup)
-    }
 }
 
 /// The texts hold hashes: not shown.
@@ -143,11 +168,23 @@ impl<S: StateStore> VerifierStore for KeyedCredentialStore<S> {
     }
 
     async fn admit(&self, admission: &Admission<'_>) -> Result<Admitted, StoreError> {
-        let Admission { client_id, with_previous, nonce, timestamp_ms, remember_for } = *admission;
+        let Admission { client_id, with_previous, nonce, timestamp_ms, remember_for, .. } =
+            *admission;
         let keys = self.read_by_verifiers(client_id, with_previous);
         let nonce = self.nonce_name(client_id, nonce, timestamp_ms);
         let (values, unused) = self.state().read_and_claim(&keys, &nonce, remember_for).await?;
-        Ok(Admitted { held: held(values)?, unused })
+        let now = match values.as_slice() {
+            [Some(record), backup @ ..] => {
+                let backup = backup.first().and_then(Option::as_ref);
+                if admission.still(record, backup) {
+                    Now::Same
+                } else {
+                    Now::Changed(held(values)?)
+                }
+            }
+            _ => Now::Changed(None),
+        };
+        Ok(Admitted { now, unused })
     }
 }
 
