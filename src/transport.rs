@@ -27,9 +27,9 @@ pub(crate) trait Transport: Send + Sync + fmt::Debug + 'static {
     /// Declares a peer's queue as the wire contract says and reports what stands in it.
     async fn declare(&self, queue: &PeerQueue) -> Result<QueueDepth, DeclareError>;
 
-    /// Whether the broker was heard on the publishing side within this time: only then a publish
-    /// or a declaration that got no answer is the queue's fault and not the broker's.
-    fn heard_within(&self, time: Duration) -> bool;
+    /// Whether the broker is there: heard on the publishing side within this time, or answering
+    /// now. Only then a publish or a declaration without an answer is the queue's fault.
+    async fn answers(&self, heard_within: Duration) -> bool;
 
     /// The state of both directions, now and on every change.
     fn health(&self) -> watch::Receiver<LinkHealth>;

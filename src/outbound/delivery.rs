@@ -91,24 +91,24 @@ async fn attempt(core: &Core, declarations: &Declarations, claimed: &Claimed) ->
         declarations.ensure(target).await
     };
     if let Err(error) = declared {
-        return declare_failed(core, begun, error);
+        return declare_failed(core, begun, error).await;
     }
     let body = job.body(core, &ticket.event_id);
     let passage = core.gate.enter(ticket.event_id.clone());
     let mut published = core.transport.publish(target, body.clone()).await;
     if matches!(published, Err(PublishError::Unroutable)) {
         if let Err(error) = declarations.renew(target).await {
-            return declare_failed(core, begun, error);
+            return declare_failed(core, begun, error).await;
         }
         published = core.transport.publish(target, body).await;
     }
     match published {
         Ok(()) => Attempt::Confirmed(passage),
-        Err(error) => publish_failed(core, declarations, target, begun, error),
+        Err(error) => publish_failed(core, declarations, target, begun, error).await,
     }
 }
 
-fn publish_failed(
+async fn publish_failed(
     core: &Core,
     declarations: &Declarations,
     target: &PeerQueue,
@@ -120,7 +120,7 @@ fn publish_failed(
             Attempt::TargetFailed { reason: error.to_string(), placed: false }
         }
         // It may confirm later.
-        PublishError::Unavailable if only_this_queue(core, begun) => {
+        PublishError::Unavailable if only_this_queue(core, begun).await => {
             declarations.stalled(target);
             does_not_confirm(true)
         }
@@ -133,12 +133,12 @@ fn does_not_confirm(placed: bool) -> Attempt {
     Attempt::TargetFailed { reason, placed }
 }
 
-fn declare_failed(core: &Core, begun: Instant, error: DeclareError) -> Attempt {
+async fn declare_failed(core: &Core, begun: Instant, error: DeclareError) -> Attempt {
     match error {
         DeclareError::ForeignArguments(_) | DeclareError::Refused(_) => {
             Attempt::TargetFailed { reason: error.to_string(), placed: false }
         }
-        DeclareError::Unavailable if only_this_queue(core, begun) => {
+        DeclareError::Unavailable if only_this_queue(core, begun).await => {
             let reason = "the broker does not answer for this queue".into();
             Attempt::TargetFailed { reason, placed: false }
         }
@@ -147,8 +147,8 @@ fn declare_failed(core: &Core, begun: Instant, error: DeclareError) -> Attempt {
 }
 
 /// Whether the broker was there all the while, so that the queue is at fault: the connection is up
-/// and something was heard since. A broker that froze counts as up until heartbeats are missed.
-fn only_this_queue(core: &Core, begun: Instant) -> bool {
-    core.transport.health().borrow().publisher.is_up()
-        && core.transport.heard_within(begun.elapsed())
+/// and it was heard since, or answers now. A broker that froze counts as up until heartbeats are missed.
+async fn only_this_queue(core: &Core, begun: Instant) -> bool {
+    let up = core.transport.health().borrow().publisher.is_up();
+    up && core.transport.answers(begun.elapsed()).await
 }

@@ -241,7 +241,8 @@ fn store_error(error: RedisError) -> StoreError {
     let transient = match error.kind() {
         ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm) => false,
         ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::ExecAbort) => false,
-        ErrorKind::Extension => !error.code().is_some_and(is_permanent),
+        // In a pipeline the code stands in the text only.
+        ErrorKind::Extension => !is_permanent(&error.to_string()),
         ErrorKind::UnexpectedReturnType | ErrorKind::Parse | ErrorKind::InvalidClientConfig => {
             false
         }

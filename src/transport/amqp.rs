@@ -55,6 +55,7 @@ pub(crate) struct AmqpTransport {
     publisher: Publisher,
     topology: Topology,
     link: CurrentLink,
+    asking: tokio::sync::Mutex<()>,
     consuming: Stop,
     health: Arc<watch::Sender<LinkHealth>>,
     lifecycle: Lifecycle,
@@ -101,6 +102,7 @@ impl AmqpTransport {
         let transport = Self {
             publisher,
             link: link.clone(),
+            asking: tokio::sync::Mutex::default(),
             topology: Topology::new(link, options.declare_deadline, closing),
             consuming,
             health,
@@ -120,9 +122,11 @@ impl Transport for AmqpTransport {
         self.topology.declare(queue_name(queue)).await
     }
 
-    fn heard_within(&self, time: Duration) -> bool {
-        let link = self.link.borrow();
-        link.as_ref().is_some_and(|link| !link.ended().is_cancelled() && link.silence() < time)
+    async fn answers(&self, heard_within: Duration) -> bool {
+        // One asks for all: its answer is heard by those who wait here.
+        let _one = self.asking.lock().await;
+        let Some(link) = self.link.borrow().clone() else { return false };
+        !link.ended().is_cancelled() && (link.silence() < heard_within || link.answers().await)
     }
 
     fn health(&self) -> watch::Receiver<LinkHealth> {
