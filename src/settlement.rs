@@ -1,6 +1,6 @@
 //! Brings answers and failures to the management side, and reports revisions that are complete.
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 
 use crate::core::Core;
 use crate::error::StoreError;
@@ -100,16 +100,15 @@ async fn settle_current(
     answers: &[Settlement],
 ) -> Vec<Result<(), Unsettled>> {
     let marked = mark(core, management, answers).await;
-    let mut results = Vec::with_capacity(answers.len());
-    for (settlement, marked) in answers.iter().zip(marked) {
-        results.push(match marked {
-            Ok(marked) => follow_up(core, management, &settlement.flight, marked)
-                .await
-                .inspect(|()| announce(core, settlement))
-                .map_err(Unsettled::Management),
-            Err(error) => Err(Unsettled::Management(error)),
-        });
-    }
+    // At once, so that a management side can record reports together.
+    let followed = answers.iter().zip(marked).map(|(settlement, marked)| async move {
+        follow_up(core, management, &settlement.flight, marked?).await?;
+        announce(core, settlement);
+        Ok::<_, ManagementError>(())
+    });
+    let followed = join_all(followed).await;
+    let mut results: Vec<_> =
+        followed.into_iter().map(|done| done.map_err(Unsettled::Management)).collect();
     close_books(core, answers, &mut results).await;
     results
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use hmac_propagator::broker::BrokerOptions;
 use hmac_propagator::event::{Event, EventStream};
 use hmac_propagator::id::{ClientId, PeerQueue, Track};
-use hmac_propagator::management::{MemoryManagement, Outcome};
+use hmac_propagator::management::{Management, MemoryManagement, Outcome};
 use hmac_propagator::propagator::{Builder, Ensure, Propagator, Rotate};
 use hmac_propagator::secret::{BrokerPassword, ClientSecret, PropagationSecret};
 use hmac_propagator::state::RedisState;
@@ -19,7 +19,25 @@ const AUTHORITY: &str = "authority";
 
 /// How many events of one sync are settled in a second, from the call to the last ack.
 pub async fn events_per_second(broker: &Broker, credentials: usize, targets: usize) -> f64 {
-    let mesh = Mesh::start(broker, targets).await;
+    events_per_second_with(broker, credentials, targets, in_memory(targets)).await
+}
+
+fn in_memory(targets: usize) -> MemoryManagement {
+    let management = MemoryManagement::new();
+    for target in 0..targets {
+        management.add_target(queue(&target_name(target)), secret(&target_name(target)));
+    }
+    management
+}
+
+/// The same over a management side that has the targets in its directory.
+pub async fn events_per_second_with(
+    broker: &Broker,
+    credentials: usize,
+    targets: usize,
+    management: impl Management,
+) -> f64 {
+    let mesh = Mesh::start_with(broker, targets, management).await;
     for credential in 0..credentials {
         mesh.ensure(credential).await;
     }
@@ -65,12 +83,14 @@ struct Mesh {
 
 impl Mesh {
     async fn start(broker: &Broker, targets: usize) -> Self {
+        Self::start_with(broker, targets, in_memory(targets)).await
+    }
+
+    async fn start_with(broker: &Broker, targets: usize, management: impl Management) -> Self {
         let vhost = broker.vhost().await.unwrap();
-        let management = MemoryManagement::new();
         let mut peers = Vec::new();
         for target in 0..targets {
             let redis = Redis::start().await.unwrap();
-            management.add_target(queue(&target_name(target)), secret(&target_name(target)));
             let peer = builder(&vhost.url(), &target_name(target), &redis.url())
                 .source_secret(queue(AUTHORITY), secret(AUTHORITY))
                 .start()
@@ -140,15 +160,15 @@ fn broker_options(url: &str) -> BrokerOptions {
         .vhost(vhost)
 }
 
-fn target_name(target: usize) -> String {
+pub fn target_name(target: usize) -> String {
     format!("target-{target}")
 }
 
-fn queue(name: &str) -> PeerQueue {
+pub fn queue(name: &str) -> PeerQueue {
     PeerQueue::new(name).unwrap()
 }
 
-fn secret(name: &str) -> PropagationSecret {
+pub fn secret(name: &str) -> PropagationSecret {
     PropagationSecret::new(format!("secret of {name}")).unwrap()
 }
 

@@ -63,6 +63,7 @@ mod operators;
 mod options;
 mod pending;
 mod reencrypt;
+mod reports;
 mod rotation;
 mod row;
 mod schema;
@@ -81,6 +82,7 @@ pub use rotation::RotationPolicy;
 use db::{Db, Record};
 use failure::Failure;
 use marks::Mark;
+use reports::Reports;
 use vault::{Place, Vault};
 
 /// A management side in a SQL database. Clones share its connections.
@@ -99,6 +101,7 @@ struct Inner {
     actor: String,
     own: Option<PeerQueue>,
     lease: Duration,
+    reports: Arc<Reports>,
     /// For what operators do; callbacks bring their own time.
     clock: Arc<dyn Clock>,
 }
@@ -123,7 +126,9 @@ impl SqlManagement {
     #[must_use]
     pub fn acting_as(&self, actor: &str) -> Self {
         let actor = actor.chars().take(256).collect();
-        Self { inner: Arc::new(Inner { actor, ..Inner::clone(&self.inner) }) }
+        // Reports that wait together are recorded under one actor.
+        let reports = Arc::default();
+        Self { inner: Arc::new(Inner { actor, reports, ..Inner::clone(&self.inner) }) }
     }
 
     /// Entries of the audit, newest first.
@@ -242,7 +247,7 @@ impl Management for SqlManagement {
         &self,
         report: FullyPropagated,
     ) -> Result<(), ManagementError> {
-        Ok(run!(self, inner, [report], decide::report(&inner, &report))?)
+        reports::report(self.inner.clone(), report).await
     }
 }
 

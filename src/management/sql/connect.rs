@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// `mariadb:`).
 pub(super) async fn connect(url: &str, most: u32) -> Result<Db, ManagementError> {
     let opened = match url.split(':').next() {
-        Some("sqlite") => sqlite(url, most).await.map(Db::Sqlite),
+        Some("sqlite") => sqlite(url, most).await,
         Some("postgres" | "postgresql") => postgres(url, most).await.map(Db::Postgres),
         Some("mysql" | "mariadb") => mysql(url, most).await.map(Db::Mysql),
         // The URL may have a password in it: it is not repeated.
@@ -33,9 +33,9 @@ pub(super) async fn connect(url: &str, most: u32) -> Result<Db, ManagementError>
     opened.map_err(|error| Failure::from(error).into())
 }
 
-/// Write-ahead log, so that readers and the writer do not wait for each other. Each commit is on
-/// the disk before it counts: a decision that is in effect must not be forgotten by a power cut.
-async fn sqlite(url: &str, most: u32) -> Result<sqlx::SqlitePool, sqlx::Error> {
+/// Write-ahead log, so that readers and the writer do not wait for each other. Each decision is on
+/// the disk before it counts: one that is in effect must not be forgotten by a power cut.
+async fn sqlite(url: &str, most: u32) -> Result<Db, sqlx::Error> {
     let options = SqliteConnectOptions::from_str(url)?
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -43,17 +43,16 @@ async fn sqlite(url: &str, most: u32) -> Result<sqlx::SqlitePool, sqlx::Error> {
         .foreign_keys(true)
         .busy_timeout(PATIENCE)
         .disable_statement_logging();
-    let pool = if url.contains(":memory:") {
+    if url.contains(":memory:") {
         // Each connection would have a database of its own, which ends with it.
-        SqlitePoolOptions::new()
-            .min_connections(1)
-            .max_connections(1)
-            .max_lifetime(None)
-            .idle_timeout(None)
-    } else {
-        pool(most)
-    };
-    pool.connect_with(options).await
+        let only = SqlitePoolOptions::new().min_connections(1).max_connections(1);
+        let only = only.max_lifetime(None).idle_timeout(None).connect_with(options).await?;
+        return Ok(Db::Sqlite { durable: only.clone(), repeatable: only });
+    }
+    let durable = pool(most).connect_with(options.clone()).await?;
+    let options = options.synchronous(SqliteSynchronous::Normal);
+    let repeatable = pool(most).connect_with(options).await?;
+    Ok(Db::Sqlite { durable, repeatable })
 }
 
 async fn postgres(url: &str, most: u32) -> Result<sqlx::PgPool, sqlx::Error> {

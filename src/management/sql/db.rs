@@ -17,7 +17,12 @@ const ROUNDS: u32 = 8;
 /// The connections to one database.
 #[derive(Clone, Debug)]
 pub(super) enum Db {
-    Sqlite(sqlx::SqlitePool),
+    Sqlite {
+        /// Each commit is on the disk.
+        durable: sqlx::SqlitePool,
+        /// Each commit is on the disk with the next durable one.
+        repeatable: sqlx::SqlitePool,
+    },
     Postgres(sqlx::PgPool),
     Mysql(sqlx::MySqlPool),
 }
@@ -49,16 +54,36 @@ impl Db {
     /// fail because another writer came between.
     pub(super) async fn begin(&self) -> Result<Tx, Failure> {
         Ok(match self {
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite { durable, .. } => {
+                Tx::Sqlite(durable.begin_with("BEGIN IMMEDIATE").await?)
+            }
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
             Self::Mysql(pool) => Tx::Mysql(pool.begin().await?),
         })
     }
 
+    /// A transaction that writes what would be found out again: claims, and how far deliveries are.
+    /// It does not wait for the disk. A power cut may take the last of these back, in order and
+    /// whole, and never a decision; a process that dies, or a database server, takes back none.
+    pub(super) async fn begin_repeatable(&self) -> Result<Tx, Failure> {
+        match self {
+            Self::Sqlite { repeatable, .. } => {
+                Ok(Tx::Sqlite(repeatable.begin_with("BEGIN IMMEDIATE").await?))
+            }
+            Self::Postgres(_) => {
+                let mut tx = self.begin().await?;
+                tx.script("SET LOCAL synchronous_commit = off").await?;
+                Ok(tx)
+            }
+            // There the server's configuration decides for all.
+            Self::Mysql(_) => self.begin().await,
+        }
+    }
+
     /// A transaction that only reads.
     pub(super) async fn begin_reading(&self) -> Result<Tx, Failure> {
         match self {
-            Self::Sqlite(pool) => Ok(Tx::Sqlite(pool.begin().await?)),
+            Self::Sqlite { durable, .. } => Ok(Tx::Sqlite(durable.begin().await?)),
             Self::Postgres(_) | Self::Mysql(_) => self.begin().await,
         }
     }
@@ -86,7 +111,10 @@ impl Db {
     /// Closes all connections. Waits for those that are in use.
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite { durable, repeatable } => {
+                repeatable.close().await;
+                durable.close().await;
+            }
             Self::Postgres(pool) => pool.close().await,
             Self::Mysql(pool) => pool.close().await,
         }

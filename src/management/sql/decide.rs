@@ -1,4 +1,4 @@
-//! The two callbacks that record decisions, and the one that records how a decision ended.
+//! The two callbacks that record decisions.
 
 use serde_json::json;
 
@@ -11,11 +11,11 @@ use super::vault::Place;
 use super::{Inner, rotation};
 use crate::id::{CredentialKey, PeerQueue, Revision};
 use crate::management::{
-    Decision, FullyPropagated, ManagementError, RotateCredential, Rotated, StoredRestrictions,
-    UpsertCredential, Upserted,
+    Decision, ManagementError, RotateCredential, Rotated, StoredRestrictions, UpsertCredential,
+    Upserted,
 };
 use crate::secret::{ClientSecret, SecretHash};
-use crate::store::Expiry;
+use crate::store::{AllowedIps, Expiry};
 
 /// What a credential becomes.
 struct New<'a> {
@@ -45,7 +45,7 @@ pub(super) async fn upsert(inner: &Inner, request: &UpsertCredential) -> Result<
         return Ok(Upserted { created, targets: count, stored: old.restrictions.clone() });
     }
     let existed = old.as_ref().is_some_and(Stored::exists);
-    let new = upserted(request, old.as_ref().filter(|_| existed));
+    let new = upserted(request, old.as_ref());
     write(&mut tx, inner, old.as_ref(), &new).await?;
     let count = reopen(&mut tx, key, *revision, targets).await?;
     let action = match decision {
@@ -93,33 +93,7 @@ pub(super) async fn rotate(
     Ok(Some(Rotated { targets, stored: new.restrictions }))
 }
 
-pub(super) async fn report(inner: &Inner, report: &FullyPropagated) -> Result<(), Failure> {
-    let FullyPropagated { key, revision, outcome, at_ms } = report;
-    let mut tx = inner.db.begin().await?;
-    let sql = "UPDATE hmac_credentials SET unreported = 0, outcome = ?, reported_at = ?, \
-         plain_secret = NULL WHERE track = ? AND client_id = ? AND revision = ? \
-         AND (unreported = 1 OR outcome IS NULL OR outcome <> ?)";
-    let values: Vec<Value> = vec![
-        outcome.as_str().into(),
-        (*at_ms).into(),
-        key.track.as_str().into(),
-        key.client_id.as_str().into(),
-        revision.get().into(),
-        outcome.as_str().into(),
-    ];
-    // A repeat, or a report about an older revision, changes nothing.
-    if tx.execute(sql, values).await? > 0 {
-        let note = Note {
-            revision: Some(revision.get()),
-            detail: Some(outcome.as_str().to_owned()),
-            ..Note::of(*at_ms, AuditAction::FullyPropagated, key)
-        };
-        audit::append(&mut tx, &inner.actor, vec![note]).await?;
-    }
-    tx.commit().await
-}
-
-fn upserted<'a>(request: &'a UpsertCredential, kept: Option<&Stored>) -> New<'a> {
+fn upserted<'a>(request: &'a UpsertCredential, old: Option<&Stored>) -> New<'a> {
     let UpsertCredential { key, revision, decision, now_ms, .. } = request;
     let new = New {
         key,
@@ -133,7 +107,15 @@ fn upserted<'a>(request: &'a UpsertCredential, kept: Option<&Stored>) -> New<'a>
     let Decision::Put { secret_hash, allowed_ips, expires_at, plain_secret } = decision else {
         return new;
     };
-    let before = kept.map(|kept| kept.restrictions.clone()).unwrap_or_default();
+    let kept = old.filter(|old| old.exists());
+    let before = match (kept, old) {
+        (Some(kept), _) => kept.restrictions.clone(),
+        // Targets may hold the allow-list of the deleted credential: they are told of none.
+        (None, Some(_)) => {
+            StoredRestrictions { allowed_ips: Some(AllowedIps::default()), expires_at: None }
+        }
+        (None, None) => StoredRestrictions::default(),
+    };
     New {
         operation: if kept.is_some() { "update" } else { "create" },
         secret_hash: Some(secret_hash),

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::audit::{self, AuditAction, Note};
 use super::db::Tx;
-use super::dialect::Column;
+use super::dialect::{Column, Dialect};
 use super::failure::Failure;
 use super::row::{READ, Row, WRITTEN};
 use super::{Inner, key_of};
@@ -35,7 +35,7 @@ pub(super) async fn apply(inner: &Inner, marks: &[Mark]) -> Result<Vec<Marked>, 
     if marks.is_empty() {
         return Ok(Vec::new());
     }
-    let mut tx = inner.db.begin().await?;
+    let mut tx = inner.db.begin_repeatable().await?;
     let mut book = Book::read(&mut tx, marks).await?;
     let (mut answers, mut notes) = (Vec::with_capacity(marks.len()), Vec::new());
     for mark in marks {
@@ -131,9 +131,11 @@ impl Book {
 async fn lock(tx: &mut Tx, credentials: &Json) -> Result<(), Failure> {
     let batch = tx.dialect().batch(&KEY[..2]);
     let lock = match tx.dialect() {
+        // Its transaction has the database to itself.
+        Dialect::Sqlite => return Ok(()),
         // A batch has no rows to lock.
-        super::dialect::Dialect::Postgres => " FOR UPDATE OF c",
-        other => other.for_update(),
+        Dialect::Postgres => " FOR UPDATE OF c",
+        Dialect::Mysql => " FOR UPDATE",
     };
     let sql = format!(
         "SELECT c.revision FROM {batch} AS b CROSS JOIN hmac_credentials AS c \

@@ -109,6 +109,7 @@ impl SqlOptions {
                 actor: self.actor,
                 own: self.own,
                 lease: self.lease,
+                reports: Arc::default(),
                 clock: self.clock,
             }),
         })

@@ -31,7 +31,7 @@ pub(super) async fn fetch(inner: &Inner, request: &FetchPending) -> Result<Pendi
     if request.limit == 0 {
         return Ok(PendingPage::default());
     }
-    let mut tx = inner.db.begin().await?;
+    let mut tx = inner.db.begin_repeatable().await?;
     let limit = request.limit as u64;
     let mut work = reports(&mut tx, &inner.vault, &after, limit).await?;
     let rows = free_rows(&mut tx, &inner.worker, &after, limit, request.now_ms).await?;

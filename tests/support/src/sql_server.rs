@@ -31,6 +31,7 @@ pub struct SqlServer {
 }
 
 struct Private {
+    durable: bool,
     // Above the directory: the server ends before its files go.
     process: Mutex<Option<Process>>,
     port: u16,
@@ -75,11 +76,26 @@ impl SqlServer {
     ///
     /// When it is not installed or does not start.
     pub async fn start_private(kind: SqlKind) -> Result<Self> {
+        Self::start_with(kind, false).await
+    }
+
+    /// As [`start_private`](Self::start_private), with every commit on the disk before it counts, as
+    /// in earnest: for measuring.
+    ///
+    /// # Errors
+    ///
+    /// When it is not installed or does not start.
+    pub async fn start_durable(kind: SqlKind) -> Result<Self> {
+        Self::start_with(kind, true).await
+    }
+
+    async fn start_with(kind: SqlKind, durable: bool) -> Result<Self> {
         let mut last = None;
         // Another process may take a free port between the look and the start.
         for _ in 0..3 {
             let [port] = free_ports()?;
-            let private = Private { process: Mutex::new(None), port, scratch: Scratch::new()? };
+            let scratch = Scratch::new()?;
+            let private = Private { durable, process: Mutex::new(None), port, scratch };
             give_away(private.scratch.path())?;
             let base = match kind {
                 SqlKind::Postgres => format!("postgres://postgres@127.0.0.1:{port}"),
@@ -227,7 +243,7 @@ impl Private {
                     "unix_socket_directories=".into(),
                     "max_connections=300".into(),
                     // The processes are killed in tests, the machine is not.
-                    "fsync=off".into(),
+                    format!("fsync={}", if self.durable { "on" } else { "off" }),
                     "dynamic_shared_memory_type=mmap".into(),
                 ];
                 arguments.extend(settings.into_iter().flat_map(|set| ["-c".into(), set]));
@@ -246,7 +262,10 @@ impl Private {
                     "--skip-name-resolve".into(),
                     "--max-connections=300".into(),
                     "--innodb-buffer-pool-size=256M".into(),
-                    "--innodb-flush-log-at-trx-commit=2".into(),
+                    format!(
+                        "--innodb-flush-log-at-trx-commit={}",
+                        if self.durable { 1 } else { 2 }
+                    ),
                 ];
                 self.program(find("mariadbd", &["/usr/sbin"], "mariadb-server")?, arguments)
             }
