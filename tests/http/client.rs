@@ -17,7 +17,7 @@ async fn server_with(client: &str, digit: char) -> (Server, Memory) {
 }
 
 fn streamed(chunks: &[&'static str]) -> reqwest::Body {
-    let frames = chunks.to_vec().into_iter().map(|chunk| {
+    let frames = chunks.iter().copied().map(|chunk| {
         Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(chunk.as_bytes())))
     });
     reqwest::Body::wrap(StreamBody::new(stream::iter(frames)))
