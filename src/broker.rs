@@ -1,5 +1,6 @@
 //! Where the broker is and how patiently it is used.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -20,6 +21,8 @@ pub struct BrokerOptions {
     pub password: BrokerPassword,
     /// Virtual host. Default: `hmac-credentials`.
     pub vhost: String,
+    /// Speak TLS (`amqps`), commonly on port 5671. Needs the feature `tls`. Default: no.
+    pub tls: Option<TlsOptions>,
     /// Heartbeat interval: a peer that is silent for twice as long counts as gone. Default: 10 s.
     pub heartbeat: Duration,
     /// Bound for one attempt to connect, from the first byte to the open channel. Default: 10 s.
@@ -37,6 +40,28 @@ pub struct BrokerOptions {
     pub allow_default_credentials: bool,
 }
 
+/// How the broker is known, and how it knows this client. The files are read at every connect, so
+/// that renewed ones are taken up.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct TlsOptions {
+    /// PEM file with the certificates to trust, in place of those of the operating system.
+    pub ca_file: Option<PathBuf>,
+    /// The name that the broker's certificate must bear. Default: the host.
+    pub server_name: Option<String>,
+    /// A certificate to show to the broker.
+    pub client_certificate: Option<ClientCertificate>,
+}
+
+/// A certificate and its key, both PEM.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// The certificate, followed by those between it and the root.
+    pub chain_file: PathBuf,
+    /// Its private key: PKCS #8, PKCS #1 or SEC 1, not encrypted.
+    pub key_file: PathBuf,
+}
+
 impl BrokerOptions {
     /// Defaults for all but the credentials.
     pub fn new(user: impl Into<String>, password: BrokerPassword) -> Self {
@@ -46,6 +71,7 @@ impl BrokerOptions {
             user: user.into(),
             password,
             vhost: "hmac-credentials".into(),
+            tls: None,
             heartbeat: Duration::from_secs(10),
             connect_deadline: Duration::from_secs(10),
             publish_deadline: Duration::from_secs(10),
@@ -85,6 +111,9 @@ impl BrokerOptions {
         }
         if self.vhost.is_empty() || self.vhost.len() > 255 {
             return Err(Error::invalid("broker vhost", "1 to 255 bytes"));
+        }
+        if self.tls.is_some() && !cfg!(feature = "tls") {
+            return Err(Error::invalid("broker tls", "a build with the feature `tls`"));
         }
         if self.prefetch == 0 {
             return Err(Error::invalid("broker prefetch", "1 to 65535"));
@@ -131,6 +160,13 @@ mod tests {
         assert!(error.starts_with("broker user: expected"), "{error}");
         remote.allow_default_credentials = true;
         assert!(remote.validate().is_ok());
+    }
+
+    #[test]
+    fn tls_is_for_builds_that_have_it() {
+        let mut options = BrokerOptions::new("u", BrokerPassword::new("p"));
+        options.tls = Some(TlsOptions::default());
+        assert_eq!(options.validate().is_ok(), cfg!(feature = "tls"));
     }
 
     #[test]

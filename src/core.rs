@@ -1,7 +1,7 @@
 //! What the pipelines share: ports, books and limits of one peer.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,19 +12,21 @@ use crate::clock::Clock;
 use crate::cursor::Timestamp;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, EventHub};
+use crate::event::EventHub;
 use crate::gate::Gate;
 use crate::id::{PeerQueue, Track};
 use crate::ledger::Ledger;
 use crate::locks::CredentialLocks;
 use crate::management::Management;
+use crate::recent::RecentVersions;
 use crate::secret::PropagationSecret;
 use crate::sources::SourceCache;
 use crate::store::CredentialStore;
 use crate::transport::Transport;
 
+mod apply;
+
 /// One peer.
-#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) own: PeerQueue,
     pub(crate) secret: PropagationSecret,
@@ -41,9 +43,19 @@ pub(crate) struct Core {
     pub(crate) hub: EventHub,
     pub(crate) gate: Gate,
     pub(crate) locks: CredentialLocks,
+    pub(crate) recent: RecentVersions,
     pub(crate) limits: Limits,
+    /// Cancelled when the peer closes: nothing new is begun.
+    pub(crate) stop: CancellationToken,
     /// Cancelled when the time to finish is over: whatever still waits gives up.
     pub(crate) abort: CancellationToken,
+}
+
+/// Adapters print what they like, secrets and connection strings among it: only the name is shown.
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("own", &self.own).finish_non_exhaustive()
+    }
 }
 
 /// Bounds.
@@ -101,34 +113,6 @@ impl Core {
         tokio::select! {
             () = tokio::time::sleep(delay) => true,
             () = self.abort.cancelled() => false,
-        }
-    }
-
-    /// Tries until it works, fails for good (`transient` says no) or the time to finish is over
-    /// (`None`).
-    pub(crate) async fn persist<T, E, F>(
-        &self,
-        what: &'static str,
-        transient: impl Fn(&E) -> bool,
-        mut attempt: impl FnMut() -> F,
-    ) -> Option<Result<T, E>>
-    where
-        F: Future<Output = Result<T, E>>,
-        E: std::fmt::Display,
-    {
-        let mut failures = 0;
-        loop {
-            match attempt().await {
-                Err(error) if transient(&error) => {
-                    let reason = error.to_string();
-                    self.hub.emit(Event::Retrying { what, reason });
-                    if !self.pause(failures).await {
-                        return None;
-                    }
-                    failures = failures.saturating_add(1);
-                }
-                settled => return Some(settled),
-            }
         }
     }
 }

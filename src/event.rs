@@ -1,6 +1,7 @@
 //! What happens on a mesh, as it happens: for logs, metrics and pages.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -111,6 +112,11 @@ pub enum Event {
         /// Who claims to have sent it, where that could be read.
         sender: Option<PeerQueue>,
     },
+    /// A version that had taken effect here was taken as new by the store: the store lost data.
+    StoreLost {
+        /// The credential.
+        key: CredentialKey,
+    },
     /// An answer could not be delivered: the source has no queue. It will ask again.
     AnswerUndeliverable {
         /// The source.
@@ -216,7 +222,11 @@ impl EventHub {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(observer) = &self.observer {
-            observer.on_event(&event);
+            // An observer that panics must not take a pipeline with it.
+            let told = std::panic::catch_unwind(AssertUnwindSafe(|| observer.on_event(&event)));
+            if told.is_err() {
+                tracing::error!("the observer panicked");
+            }
         }
         // No reader is no fault.
         let _ = self.readers.send(event);
@@ -251,16 +261,15 @@ fn log(event: &Event) {
         Event::RowUnusable { client, target, reason } => {
             tracing::error!(client, target, "unusable row: {reason}");
         }
+        Event::StoreLost { key } => {
+            tracing::error!(%key, "the store lost a credential that it had; it is back now");
+        }
         Event::Retrying { what, reason } => tracing::warn!("{what} is tried again: {reason}"),
         Event::AnswerUndeliverable { source } => {
             tracing::warn!(%source, "the source of an event has no queue for the answer");
         }
-        Event::Disconnected { link, reason } => {
-            tracing::warn!(?link, reason, "the broker connection does not work");
-        }
-        Event::Connected { link, again } => {
-            tracing::info!(?link, again, "the broker connection works");
-        }
+        // The transport logs these itself.
+        Event::Disconnected { .. } | Event::Connected { .. } => {}
         other => tracing::debug!(event = ?other),
     }
 }

@@ -285,7 +285,7 @@ impl EventId {
     }
 
     /// RFC 9562, section 5.4: version and variant bits over random ones.
-    fn from_bytes(mut bytes: [u8; 16]) -> Self {
+    pub(crate) fn from_bytes(mut bytes: [u8; 16]) -> Self {
         bytes[6] = (bytes[6] & 0x0f) | 0x40;
         bytes[8] = (bytes[8] & 0x3f) | 0x80;
         let mut text = String::with_capacity(36);

@@ -1,4 +1,55 @@
-//! Propagates HMAC credentials across a service mesh.
+//! Propagates HMAC credentials across a service mesh, over RabbitMQ.
+//!
+//! One peer decides about a credential (create, rotate, revoke); its targets apply the decision and
+//! answer; the decider's rows say, target by target, who holds it now. Peers may be down, brokers
+//! and Redis may lose what they hold: later syncs make it good, and no row claims a success that no
+//! target has proved.
+//!
+//! - [`propagator::Propagator`] is a peer: [`propagator::Propagator::builder`] puts one together.
+//! - [`management::Management`] is the port to your database, needed by peers that decide.
+//! - [`store`] and [`state`] are what verifiers read and what cursors and events in flight stand in:
+//!   Redis or memory.
+//! - [`auth`] hashes, signs and verifies.
+//! - [`event`] tells what happens, [`error`] what went wrong.
+//!
+//! ```no_run
+//! use hmac_propagator::broker::BrokerOptions;
+//! use hmac_propagator::id::{ClientId, PeerQueue, Track};
+//! use hmac_propagator::management::MemoryManagement;
+//! use hmac_propagator::propagator::{Ensure, Propagator};
+//! use hmac_propagator::secret::{BrokerPassword, ClientSecret, PropagationSecret};
+//! use hmac_propagator::state::MemoryState;
+//! use hmac_propagator::store::MemoryCredentialStore;
+//!
+//! # async fn example() -> hmac_propagator::error::Result<()> {
+//! let state = MemoryState::new();
+//! let management = MemoryManagement::new();
+//! let orders = PeerQueue::new("orders")?;
+//! management.add_target(orders.clone(), PropagationSecret::new("the secret of orders")?);
+//!
+//! let peer = Propagator::builder(
+//!     BrokerOptions::new("authority", BrokerPassword::new("password")),
+//!     PeerQueue::new("authority")?,
+//!     PropagationSecret::new("the secret of authority")?,
+//!     state.clone(),
+//! )
+//! .credential_store(MemoryCredentialStore::new(state, Track::Http, "hmac:http"))
+//! .management(management)
+//! .start()
+//! .await?;
+//!
+//! let secret = ClientSecret::new("what the client signs with")?;
+//! peer.ensure(Ensure::new(ClientId::new("webshop")?, secret).targets([orders])).await?;
+//! peer.sync().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! The repository's README has the quick start, its `docs` the architecture, the wire contract, the
+//! Redis layout, operations, and how to implement `Management`.
+//!
+//! # Features
+//! `propagation` (the peer over RabbitMQ) and `redis` (the Redis adapters), both on by default.
+//! Without either: authentication and stores in memory.
 
 pub mod auth;
 pub mod clock;
@@ -10,6 +61,8 @@ pub mod id;
 pub mod secret;
 pub mod state;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod verify;
 
 #[cfg(feature = "reqwest")]
@@ -31,6 +84,8 @@ mod hex;
 #[cfg(feature = "propagation")]
 mod backoff;
 #[cfg(feature = "propagation")]
+mod callbacks;
+#[cfg(feature = "propagation")]
 mod core;
 #[cfg(feature = "propagation")]
 mod decision;
@@ -45,6 +100,8 @@ mod locks;
 #[cfg(feature = "propagation")]
 mod outbound;
 #[cfg(feature = "propagation")]
+mod recent;
+#[cfg(feature = "propagation")]
 mod settlement;
 #[cfg(feature = "propagation")]
 mod sources;
@@ -52,3 +109,14 @@ mod sources;
 mod transport;
 #[cfg(feature = "propagation")]
 mod wire;
+
+/// The code of the README and of the documents compiles.
+#[cfg(all(doctest, feature = "propagation", feature = "redis"))]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/redis-layout.md")]
+    struct RedisLayout;
+    #[doc = include_str!("../docs/implementing-management.md")]
+    struct ImplementingManagement;
+}

@@ -3,14 +3,15 @@
 //! Across processes the revision record does that. This lock closes the gap between reading the
 //! record and calling the management side, for adapters that do not guard their rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::id::CredentialKey;
 
-const SHARDS: usize = 64;
+/// Enough that a decision that hangs holds up about one in a thousand other credentials.
+const SHARDS: usize = 1024;
 
 /// A fixed number of locks that credentials share by hash.
 #[derive(Debug)]
@@ -30,7 +31,22 @@ impl CredentialLocks {
         self.shards[shard(key)].write().await
     }
 
-    /// For settling rows of some credentials.
+    /// For settling rows of those credentials about which no decision is being made. Tells for each
+    /// whether it is among them; nothing is waited for.
+    pub(crate) fn try_settle<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k CredentialKey>,
+    ) -> (Vec<RwLockReadGuard<'_, ()>>, Vec<bool>) {
+        let mut guards = BTreeMap::new();
+        let mut held = Vec::new();
+        for shard in keys.map(shard) {
+            let guard = guards.entry(shard).or_insert_with(|| self.shards[shard].try_read().ok());
+            held.push(guard.is_some());
+        }
+        (guards.into_values().flatten().collect(), held)
+    }
+
+    /// For settling rows of some credentials, after the decisions that are being made.
     pub(crate) async fn settle<'k>(
         &self,
         keys: impl Iterator<Item = &'k CredentialKey>,
@@ -48,6 +64,6 @@ impl CredentialLocks {
 fn shard(key: &CredentialKey) -> usize {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
-    // Below 64, so it fits.
+    // Below the number of shards, so it fits.
     usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or(0)
 }

@@ -62,11 +62,16 @@ pub(crate) async fn settle(
         core.gate.answered(&answer.event_id).await;
     }
     // The locks before the look at the revisions: a decision that comes later waits, one that came
-    // earlier is seen.
-    let _guards = core.locks.settle(answers.iter().map(|answer| &answer.flight.key)).await;
+    // earlier is seen. A decision that is being made, and may hang, holds up its own answers only.
+    let keys = answers.iter().map(|answer| &answer.flight.key);
+    let (_guards, held) = core.locks.try_settle(keys);
     let rows: Vec<_> = answers.iter().map(|a| (&a.flight.key, a.flight.revision)).collect();
     let mut results: Vec<_> = match core.ledger.currencies(&rows).await {
-        Ok(currencies) => currencies.into_iter().map(judged).collect(),
+        Ok(currencies) => currencies
+            .into_iter()
+            .zip(held)
+            .map(|(currency, held)| judged(if held { currency } else { Currency::Busy }))
+            .collect(),
         Err(error) => answers.iter().map(|_| Err(Unsettled::State(error.clone()))).collect(),
     };
     let current: Vec<usize> =
@@ -184,7 +189,23 @@ async fn still_current(core: &Core, failures: Vec<TargetError>) -> Option<Vec<Ta
     }
 }
 
-/// Reports a revision that no target is outstanding for.
+/// Reports a revision that a sync found complete, unless a newer one has come meanwhile.
+pub(crate) async fn report_found(
+    core: &Core,
+    management: &dyn Management,
+    key: &CredentialKey,
+    revision: Revision,
+    outcome: Outcome,
+) -> Result<(), Unsettled> {
+    let _guards = core.locks.settle(std::iter::once(key)).await;
+    let currencies = core.ledger.currencies(&[(key, revision)]).await.map_err(Unsettled::State)?;
+    if currencies != [Currency::Current] {
+        return Ok(());
+    }
+    report(core, management, key, revision, outcome).await.map_err(Unsettled::Management)
+}
+
+/// Reports a revision that no target is outstanding for. The caller holds the lock.
 pub(crate) async fn report(
     core: &Core,
     management: &dyn Management,
@@ -241,6 +262,9 @@ async fn close_books(core: &Core, answers: &[Settlement], results: &mut [Result<
     }
 }
 
+/// So many transient failures in a row mean that it is not the row: the rest is not tried.
+pub(crate) const CONVINCED: usize = 3;
+
 /// Calls with all entries at once; if that fails, with each by itself, so that one bad row does not
 /// fail the others.
 async fn together<'a, T: Sync, R>(
@@ -255,9 +279,18 @@ async fn together<'a, T: Sync, R>(
         Err(error) if entries.len() == 1 => vec![Err(error)],
         Err(_) => {
             let mut results = Vec::with_capacity(entries.len());
+            let mut away = 0;
             for entry in entries {
+                if away == CONVINCED {
+                    results.push(Err(ManagementError::transient("the management side is away")));
+                    continue;
+                }
                 let one = std::slice::from_ref(entry);
                 let answer = counted(one, call(one).await);
+                away = match &answer {
+                    Err(error) if error.is_transient() => away + 1,
+                    _ => 0,
+                };
                 results.push(answer.and_then(|mut answers| answers.pop().ok_or_else(miscounted)));
             }
             results

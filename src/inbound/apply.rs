@@ -44,7 +44,7 @@ pub(super) async fn run(
 struct Applier {
     core: Arc<Core>,
     store: Arc<dyn CredentialStore>,
-    parked: Parking<ClientId, Item>,
+    parked: Parking<ClientId, Box<ApplyReceived>>,
     tasks: TaskTracker,
 }
 
@@ -64,7 +64,7 @@ impl Applier {
         }
         let changes: Vec<VersionedChange> =
             batch.iter().map(|((event, _), _)| change(event)).collect();
-        let results = self.store.apply(&changes, self.core.clock.now_ms()).await;
+        let results = self.core.apply(&*self.store, changes).await;
         let mut why = None;
         for ((item, failures), result) in batch.into_iter().zip(results) {
             why = self.conclude(item, failures, result).or(why);

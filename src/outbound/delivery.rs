@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::rows::Job;
 use super::targets::Declarations;
 use crate::core::Core;
 use crate::gate::Passage;
+use crate::id::PeerQueue;
 use crate::ledger::{ClaimRequest, InFlight, Ticket};
 use crate::management::RowStatus;
 use crate::transport::{DeclareError, PublishError};
@@ -24,8 +27,13 @@ pub(super) enum Attempt {
     Confirmed(Passage),
     /// An earlier copy still waits in the target's queue: a second one would only pile up.
     StillQueued,
-    /// This target cannot be served now; why, in words for an operator.
-    TargetFailed(String),
+    /// This target cannot be served now.
+    TargetFailed {
+        /// In words for an operator.
+        reason: String,
+        /// This attempt's copy may come to stand in the target's queue all the same.
+        placed: bool,
+    },
     /// The broker cannot be used now.
     BrokerFailed,
 }
@@ -47,13 +55,14 @@ pub(super) async fn deliver(
     claimed: Claimed,
 ) -> Delivered {
     let attempt = attempt(&core, &declarations, &claimed).await;
-    let Claimed { job, ticket, .. } = claimed;
+    let Claimed { job, ticket, may_be_queued } = claimed;
     let ClaimRequest { flight, status, attempts: attempts_before, .. } = job.claim;
     // The claim already counts this attempt and waits for its answer: what did not happen is taken
     // back, so that the next sync may try. If that fails too, the row is due after its time.
     let placed = match &attempt {
         Attempt::Confirmed(_) | Attempt::StillQueued => None,
-        Attempt::TargetFailed(_) => Some(false),
+        // What an earlier try left there may be there still.
+        Attempt::TargetFailed { placed, .. } => Some(may_be_queued || *placed),
         Attempt::BrokerFailed => Some(true),
     };
     if let Some(placed) = placed {
@@ -66,8 +75,13 @@ pub(super) async fn deliver(
 }
 
 async fn attempt(core: &Core, declarations: &Declarations, claimed: &Claimed) -> Attempt {
-    let target = &claimed.job.claim.flight.target;
-    let declared = if claimed.may_be_queued {
+    let Claimed { job, ticket, may_be_queued } = claimed;
+    let target = &job.claim.flight.target;
+    let begun = Instant::now();
+    if declarations.has_stalled(target) {
+        return does_not_confirm(false);
+    }
+    let declared = if *may_be_queued {
         match declarations.depth(target).await {
             // Ready messages: ours is among them, or will be judged once they are consumed.
             Ok(depth) if depth.ready > 0 => return Attempt::StillQueued,
@@ -77,44 +91,64 @@ async fn attempt(core: &Core, declarations: &Declarations, claimed: &Claimed) ->
         declarations.ensure(target).await
     };
     if let Err(error) = declared {
-        return declare_failed(core, error);
+        return declare_failed(core, begun, error);
     }
-    let event_id = &claimed.ticket.event_id;
-    let body = claimed.job.body(core, event_id);
-    let passage = core.gate.enter(event_id.clone());
-    match core.transport.publish(target, body.clone()).await {
-        Ok(()) => Attempt::Confirmed(passage),
-        Err(PublishError::Unroutable) => {
-            if let Err(error) = declarations.renew(target).await {
-                return declare_failed(core, error);
-            }
-            match core.transport.publish(target, body).await {
-                Ok(()) => Attempt::Confirmed(passage),
-                Err(error) => publish_failed(error),
-            }
+    let body = job.body(core, &ticket.event_id);
+    let passage = core.gate.enter(ticket.event_id.clone());
+    let mut published = core.transport.publish(target, body.clone()).await;
+    if matches!(published, Err(PublishError::Unroutable)) {
+        if let Err(error) = declarations.renew(target).await {
+            return declare_failed(core, begun, error);
         }
-        Err(error) => publish_failed(error),
+        published = core.transport.publish(target, body).await;
+    }
+    match published {
+        Ok(()) => Attempt::Confirmed(passage),
+        Err(error) => publish_failed(core, declarations, target, begun, error),
     }
 }
 
-fn publish_failed(error: PublishError) -> Attempt {
+fn publish_failed(
+    core: &Core,
+    declarations: &Declarations,
+    target: &PeerQueue,
+    begun: Instant,
+    error: PublishError,
+) -> Attempt {
     match error {
         PublishError::Unroutable | PublishError::Refused => {
-            Attempt::TargetFailed(error.to_string())
+            Attempt::TargetFailed { reason: error.to_string(), placed: false }
+        }
+        // It may confirm later.
+        PublishError::Unavailable if only_this_queue(core, begun) => {
+            declarations.stalled(target);
+            does_not_confirm(true)
         }
         PublishError::Unavailable | PublishError::Closed => Attempt::BrokerFailed,
     }
 }
 
-fn declare_failed(core: &Core, error: DeclareError) -> Attempt {
+fn does_not_confirm(placed: bool) -> Attempt {
+    let reason = "the broker does not confirm for this queue".into();
+    Attempt::TargetFailed { reason, placed }
+}
+
+fn declare_failed(core: &Core, begun: Instant, error: DeclareError) -> Attempt {
     match error {
         DeclareError::ForeignArguments(_) | DeclareError::Refused(_) => {
-            Attempt::TargetFailed(error.to_string())
+            Attempt::TargetFailed { reason: error.to_string(), placed: false }
         }
-        // With the connection up it is this queue that does not answer.
-        DeclareError::Unavailable if core.transport.health().borrow().publisher.is_up() => {
-            Attempt::TargetFailed("the broker does not answer for this queue".into())
+        DeclareError::Unavailable if only_this_queue(core, begun) => {
+            let reason = "the broker does not answer for this queue".into();
+            Attempt::TargetFailed { reason, placed: false }
         }
         DeclareError::Unavailable | DeclareError::Closed => Attempt::BrokerFailed,
     }
+}
+
+/// Whether the broker was there all the while, so that the queue is at fault: the connection is up
+/// and something was heard since. A broker that froze counts as up until heartbeats are missed.
+fn only_this_queue(core: &Core, begun: Instant) -> bool {
+    core.transport.health().borrow().publisher.is_up()
+        && core.transport.heard_within(begun.elapsed())
 }

@@ -19,7 +19,17 @@ use crate::wire::{ApplyEvent, Payload};
 #[derive(Debug)]
 pub(super) enum Work {
     Deliver(Box<Job>),
-    Report { key: CredentialKey, revision: Revision, outcome: Outcome },
+    Report(Report),
+}
+
+/// A revision that no row is open for and that was not reported.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) key: CredentialKey,
+    pub(super) revision: Revision,
+    pub(super) outcome: Outcome,
+    /// What it decided, where that is usable.
+    pub(super) change: Option<Change>,
 }
 
 /// One row to deliver.
@@ -59,7 +69,8 @@ pub(super) fn check(core: &Core, entry: PendingPropagation) -> Result<Work, Unus
     let target = match work {
         PendingWork::Report { succeeded, failed } => {
             let outcome = Outcome::of(succeeded, failed);
-            return Ok(Work::Report { key, revision, outcome });
+            let change = change(operation).map(|(_, change)| change).ok();
+            return Ok(Work::Report(Report { key, revision, outcome, change }));
         }
         PendingWork::Deliver(target) => target,
     };
@@ -150,11 +161,15 @@ impl Job {
     }
 }
 
-/// The version under which the authority's own store applies a revision.
+/// The version under which the authority's own store applies a revision. Its id is the same however
+/// often it is applied; nobody answers it, so it may be guessed.
 pub(crate) fn local_version(core: &Core, key: &CredentialKey, revision: Revision) -> Cursor {
+    let digest = digest(&core.own, key, revision);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
     Cursor {
         ts: revision.into(),
-        event_id: EventId::with_prefix(tie_break(&core.own, key, revision), &*core.entropy),
+        event_id: EventId::from_bytes(bytes),
         source: Some(core.own.clone()),
     }
 }
@@ -162,8 +177,17 @@ pub(crate) fn local_version(core: &Core, key: &CredentialKey, revision: Revision
 /// The first bytes of every event id of one revision. When two sources pick the same `ts`, event
 /// ids decide, and every peer must come to the same winner although each got ids of its own.
 fn tie_break(own: &PeerQueue, key: &CredentialKey, revision: Revision) -> [u8; 4] {
-    let digest = Sha256::digest(format!("{own}\n{key}\n{revision}"));
+    let digest = digest(own, key, revision);
     [digest[0], digest[1], digest[2], digest[3]]
+}
+
+fn digest(own: &PeerQueue, key: &CredentialKey, revision: Revision) -> [u8; 32] {
+    Sha256::digest(format!(
+        "{own}
+{key}
+{revision}"
+    ))
+    .into()
 }
 
 fn shorten(text: &str) -> String {

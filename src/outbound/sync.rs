@@ -1,6 +1,5 @@
 //! One pass over all open work.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,17 +9,18 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use super::delivery::{Attempt, Claimed, Delivered, deliver};
-use super::rows::{Job, Unusable, Work, check, local_version};
+use super::local::bring_up;
+use super::rows::{Job, Report, Unusable, Work, check};
 use super::targets::{Declarations, DeclaredTargets};
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
 use crate::gate::Passage;
-use crate::id::{CredentialKey, Revision};
 use crate::ledger::{Claim, Currency, InFlight};
-use crate::management::{FetchPending, Management, PendingPage, TargetError, TargetSent};
+use crate::management::{
+    FetchPending, Management, PendingPage, PendingPropagation, TargetError, TargetSent,
+};
 use crate::settlement::{self, Settlement, row_key};
-use crate::store::VersionedChange;
 
 /// What a sync did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,9 @@ pub struct SyncSummary {
     pub targets_waiting: u64,
     /// Rows that cannot be propagated as they are; each says why.
     pub rows_unusable: u64,
+    /// Rows whose revision is older than one that was decided later. A few may be seen while
+    /// decisions are made; if they stay, the database was set back to an older state.
+    pub rows_outdated: u64,
     /// How long it took.
     pub duration: Duration,
 }
@@ -82,29 +85,29 @@ impl Pass {
             let fetched = self.management.fetch_pending_propagations(request.clone()).await;
             let PendingPage { entries, next } = fetched?;
             self.summary.propagations_read += entries.len() as u64;
-            let jobs = self.sort_out(entries).await?;
-            let jobs = self.make_local(jobs).await?;
+            let (jobs, reports) = self.sort_out(entries).await;
+            let (jobs, reports) = self.make_local(jobs, reports).await?;
+            for report in reports {
+                self.report(report).await;
+            }
             self.launch(jobs).await?;
             while self.flying.len() >= self.core.limits.publish_window && self.collect().await {}
             match next {
-                Some(next) if !self.broker_failed => request.after = Some(next),
+                Some(next) if !self.broker_failed && !self.core.stop.is_cancelled() => {
+                    request.after = Some(next);
+                }
                 _ => return Ok(()),
             }
         }
     }
 
-    /// Checks each entry, does what needs no publishing, and returns the rows to deliver.
-    async fn sort_out(
-        &mut self,
-        entries: Vec<crate::management::PendingPropagation>,
-    ) -> Result<Vec<Job>> {
-        let (mut jobs, mut failures) = (Vec::new(), Vec::new());
+    /// Checks each entry: rows to deliver, revisions to report. The others say why not.
+    async fn sort_out(&mut self, entries: Vec<PendingPropagation>) -> (Vec<Job>, Vec<Report>) {
+        let (mut jobs, mut reports, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         for entry in entries {
             match check(&self.core, entry) {
                 Ok(Work::Deliver(job)) => jobs.push(*job),
-                Ok(Work::Report { key, revision, outcome }) => {
-                    self.report(&key, revision, outcome).await;
-                }
+                Ok(Work::Report(report)) => reports.push(report),
                 Err(Unusable::Row(failure)) => failures.push(*failure),
                 Err(Unusable::Unnamed(event)) => {
                     self.summary.rows_unusable += 1;
@@ -114,47 +117,40 @@ impl Pass {
         }
         self.summary.rows_unusable += failures.len() as u64;
         settlement::fail(&self.core, &*self.management, failures).await;
-        Ok(jobs)
+        (jobs, reports)
     }
 
-    async fn report(
-        &mut self,
-        key: &CredentialKey,
-        revision: Revision,
-        outcome: crate::management::Outcome,
-    ) {
+    async fn report(&mut self, report: Report) {
+        let Report { key, revision, outcome, .. } = report;
         let reported =
-            settlement::report(&self.core, &*self.management, key, revision, outcome).await;
+            settlement::report_found(&self.core, &*self.management, &key, revision, outcome).await;
         if let Err(error) = reported {
             let reason = error.to_string();
             self.core.hub.emit(Event::Retrying { what: "reporting a revision", reason });
         }
     }
 
-    /// Brings the authority's own store to each revision before its targets hear of it. It is there
-    /// already unless a process died in the middle of a decision or the store lost its data.
-    async fn make_local(&mut self, jobs: Vec<Job>) -> Result<Vec<Job>> {
-        let mut behind: BTreeMap<(CredentialKey, Revision), VersionedChange> = BTreeMap::new();
-        let rows: Vec<_> =
-            jobs.iter().map(|job| (&job.claim.flight.key, job.claim.flight.revision)).collect();
-        let not_local = self.core.ledger.not_local(&rows).await?;
-        for (job, _) in jobs.iter().zip(not_local).filter(|(_, not_local)| *not_local) {
-            let InFlight { key, revision, .. } = &job.claim.flight;
-            behind.entry((key.clone(), *revision)).or_insert_with(|| VersionedChange {
-                client_id: key.client_id.clone(),
-                version: local_version(&self.core, key, *revision),
-                change: job.change.clone(),
-            });
+    /// Brings the authority's own store to each revision before its targets hear of it and before
+    /// it is reported. Returns the work of all credentials but those that the store refuses.
+    async fn make_local(
+        &mut self,
+        jobs: Vec<Job>,
+        reports: Vec<Report>,
+    ) -> Result<(Vec<Job>, Vec<Report>)> {
+        let refused = bring_up(&self.core, &jobs, &reports).await?;
+        if refused.is_empty() {
+            return Ok((jobs, reports));
         }
-        for ((key, revision), change) in behind {
-            // Without a store for the track there is nothing to bring up.
-            if let Some(store) = self.core.store(key.track) {
-                let applied = store.apply(&[change], self.core.clock.now_ms()).await;
-                applied.into_iter().collect::<Result<Vec<_>, _>>()?;
-            }
-            self.core.ledger.settle_revision(&key, revision).await?;
-        }
-        Ok(jobs)
+        let (failed, jobs): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| refused.contains_key(&job.claim.flight.key));
+        let failures = failed.iter().filter_map(|job| {
+            Some(self.later(job, format!("own store: {}", refused.get(&job.claim.flight.key)?)))
+        });
+        let failures: Vec<_> = failures.collect();
+        self.summary.targets_retrying += failures.len() as u64;
+        settlement::fail(&self.core, &*self.management, failures).await;
+        let reports = reports.into_iter().filter(|report| !refused.contains_key(&report.key));
+        Ok((jobs, reports.collect()))
     }
 
     /// Claims rows and starts to publish those that are this process's to publish.
@@ -162,13 +158,19 @@ impl Pass {
         let requests: Vec<_> = jobs.iter().map(|job| job.claim.clone()).collect();
         let claims = self.core.ledger.claim(&requests).await;
         let (mut answered, mut failures) = (Vec::new(), Vec::new());
+        // What was claimed is published also when a later claim fails.
+        let mut failed = None;
         for (job, claim) in jobs.into_iter().zip(claims) {
             let claim = match claim {
-                Err(error) if !error.is_transient() => {
+                Ok(claim) => claim,
+                Err(error) if error.is_transient() => {
+                    failed.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => {
                     failures.push(self.unclaimable(&job, &error));
                     continue;
                 }
-                claim => claim?,
             };
             let (ticket, may_be_queued) = match claim {
                 Claim::Publish(ticket) => (ticket, false),
@@ -181,7 +183,14 @@ impl Pass {
                     self.summary.targets_waiting += 1;
                     continue;
                 }
-                Claim::Superseded => continue,
+                Claim::Busy => {
+                    self.summary.targets_waiting += 1;
+                    continue;
+                }
+                Claim::Outdated => {
+                    self.outdated(&job);
+                    continue;
+                }
             };
             let claimed = Claimed { job, ticket, may_be_queued };
             let delivery = deliver(self.core.clone(), self.declarations.clone(), claimed);
@@ -189,16 +198,32 @@ impl Pass {
         }
         self.settle_answered(answered).await;
         settlement::fail(&self.core, &*self.management, failures).await;
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// The management side named a row below a revision that was decided later: it was read just
+    /// before that, or the database was set back.
+    fn outdated(&mut self, job: &Job) {
+        let InFlight { key, target, revision, .. } = &job.claim.flight;
+        self.summary.rows_outdated += 1;
+        self.core.hub.emit(Event::RowUnusable {
+            client: key.client_id.to_string(),
+            target: target.to_string(),
+            reason: format!("revision {revision} is older than one that was decided later"),
+        });
     }
 
     /// The books refuse this row's records, for example because a key holds another type.
     fn unclaimable(&mut self, job: &Job, error: &StoreError) -> TargetError {
         self.summary.targets_retrying += 1;
+        self.later(job, format!("state store: {error}"))
+    }
+
+    fn later(&self, job: &Job, reason: String) -> TargetError {
         let now_ms = self.core.clock.now_ms();
         TargetError {
             row: row_key(&job.claim.flight),
-            reason: format!("state store: {error}"),
+            reason,
             retry_at_ms: Some(now_ms.saturating_add(self.core.ledger.failure_wait(1))),
             at_ms: now_ms,
         }
@@ -270,7 +295,7 @@ impl Pass {
                     sent.push(TargetSent { attempts: attempts_before, ..row });
                 }
             }
-            Attempt::TargetFailed(reason) => {
+            Attempt::TargetFailed { reason, .. } => {
                 self.summary.targets_retrying += 1;
                 let wait = self.core.ledger.failure_wait(ticket.attempts);
                 let retry_at_ms = Some(now_ms.saturating_add(wait));
@@ -311,9 +336,17 @@ impl Pass {
         if sent.is_empty() || self.management.mark_target_sent(&sent).await.is_ok() {
             return;
         }
+        let mut away = 0;
         for entry in sent {
-            if let Err(error) = self.management.mark_target_sent(&[entry]).await {
-                self.not_recorded(&error);
+            match self.management.mark_target_sent(&[entry]).await {
+                Ok(()) => away = 0,
+                Err(error) => {
+                    away = if error.is_transient() { away + 1 } else { 0 };
+                    self.not_recorded(&error);
+                }
+            }
+            if away == settlement::CONVINCED {
+                return;
             }
         }
     }

@@ -32,18 +32,20 @@ impl DeclaredTargets {
 
 type Declaration = Shared<BoxFuture<'static, Result<QueueDepth, DeclareError>>>;
 
-/// The declarations of one sync: each target is declared at most once, and all its rows share the
-/// answer, so that a target that errs or hangs costs one declaration and not one per row.
+/// What one sync learns of its targets' queues. Each is declared at most once, and all its rows share
+/// the answer, so that a target that errs or hangs costs one declaration and not one per row.
 #[derive(Clone)]
 pub(super) struct Declarations {
     transport: Arc<dyn Transport>,
     known: DeclaredTargets,
     started: Arc<Mutex<HashMap<PeerQueue, Declaration>>>,
+    /// Queues for which the broker did not confirm.
+    stalled: Arc<Mutex<HashSet<PeerQueue>>>,
 }
 
 impl Declarations {
     pub(super) fn new(transport: Arc<dyn Transport>, known: DeclaredTargets) -> Self {
-        Self { transport, known, started: Arc::default() }
+        Self { transport, known, started: Arc::default(), stalled: Arc::default() }
     }
 
     /// Makes sure that the queue exists.
@@ -68,6 +70,16 @@ impl Declarations {
         self.known.remove(queue);
         // Anew, past the shared answer that is outdated.
         self.declare(queue).await.map(drop)
+    }
+
+    /// The broker did not confirm for this queue: this sync waits for it no more.
+    pub(super) fn stalled(&self, queue: &PeerQueue) {
+        self.stalled.lock().unwrap_or_else(PoisonError::into_inner).insert(queue.clone());
+    }
+
+    /// Whether the broker has failed to confirm for this queue.
+    pub(super) fn has_stalled(&self, queue: &PeerQueue) -> bool {
+        self.stalled.lock().unwrap_or_else(PoisonError::into_inner).contains(queue)
     }
 
     fn declare(&self, queue: &PeerQueue) -> Declaration {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Applied, Credential, CredentialStore, VersionedChange};
+use super::{Applied, Change, Credential, CredentialStore, VersionedChange};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::id::{ClientId, Track};
@@ -106,7 +106,7 @@ impl<S: StateStore> KeyedCredentialStore<S> {
             }
         }
         let client_id = &change.client_id;
-        let old = record.and_then(Credential::from_stored);
+        let old = record.and_then(|text| stored_before(text, &change.change));
         let new = Credential::after(old.as_ref(), &change.change, now_ms);
         let mut writes =
             vec![Write::set(self.cursor_key(client_id), write_cursor(&change.version))];
@@ -194,6 +194,14 @@ impl<S: StateStore> CredentialStore for KeyedCredentialStore<S> {
         let ids = fields.into_iter().filter_map(|(id, _)| ClientId::new(id).ok()).collect();
         Ok((ids, next))
     }
+}
+
+/// What a change finds. A hash that is of no use is not kept, but what restricts its use is.
+fn stored_before(text: &str, change: &Change) -> Option<Credential> {
+    Credential::from_stored(text).or_else(|| match change {
+        Change::Put { secret_hash, .. } => Credential::restrictions_from_stored(text, secret_hash),
+        Change::Delete => None,
+    })
 }
 
 fn stored(read: &[Option<String>], index: usize) -> Option<&str> {

@@ -4,6 +4,7 @@
 //! reading from those who publish, and acks must not wait behind that. Each is owned by a
 //! supervisor; a lost one is replaced by a new one with new channels, never revived.
 
+mod batch;
 mod consumer;
 mod describe;
 mod health;
@@ -11,8 +12,11 @@ mod lane;
 mod link;
 mod publisher;
 mod quiet;
+mod slow;
+mod straggler;
 mod stream;
 mod supervisor;
+mod tls;
 mod topology;
 
 #[cfg(test)]
@@ -32,7 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use self::consumer::{ConsumeDuty, Stop};
 use self::health::{Direction, Report, not_connected};
-use self::publisher::{PublishDuty, Publisher};
+use self::publisher::{CurrentLink, PublishDuty, Publisher};
 use self::supervisor::Supervisor;
 use self::topology::Topology;
 use super::{DeclareError, Deliveries, LinkHealth, PublishError, QueueDepth, Transport};
@@ -50,6 +54,7 @@ fn queue_name(peer: &PeerQueue) -> ShortString {
 pub(crate) struct AmqpTransport {
     publisher: Publisher,
     topology: Topology,
+    link: CurrentLink,
     consuming: Stop,
     health: Arc<watch::Sender<LinkHealth>>,
     lifecycle: Lifecycle,
@@ -67,7 +72,8 @@ impl AmqpTransport {
         let health = Arc::new(not_connected());
         let lifecycle = Lifecycle::default();
         let (sender, link) = watch::channel(None);
-        let (publisher, lanes) = Publisher::new(options.publish_deadline, &link);
+        let (tasks, shutdown) = (&lifecycle.lanes, &lifecycle.shutdown);
+        let (publisher, lanes) = Publisher::new(options.publish_deadline, &link, tasks, shutdown);
         for lane in lanes {
             let shutdown = lifecycle.shutdown.clone();
             lifecycle.lanes.spawn(shutdown.run_until_cancelled_owned(lane.run()));
@@ -94,6 +100,7 @@ impl AmqpTransport {
         let closing = lifecycle.closing.clone();
         let transport = Self {
             publisher,
+            link: link.clone(),
             topology: Topology::new(link, options.declare_deadline, closing),
             consuming,
             health,
@@ -111,6 +118,11 @@ impl Transport for AmqpTransport {
 
     async fn declare(&self, queue: &PeerQueue) -> Result<QueueDepth, DeclareError> {
         self.topology.declare(queue_name(queue)).await
+    }
+
+    fn heard_within(&self, time: Duration) -> bool {
+        let link = self.link.borrow();
+        link.as_ref().is_some_and(|link| !link.ended().is_cancelled() && link.silence() < time)
     }
 
     fn health(&self) -> watch::Receiver<LinkHealth> {
@@ -156,6 +168,7 @@ struct Lifecycle {
     shutdown: CancellationToken,
     /// Cancelled when `close` is done.
     closed: CancellationToken,
+    /// The lanes and the stragglers that they leave behind.
     lanes: TaskTracker,
     supervisors: TaskTracker,
 }

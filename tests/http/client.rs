@@ -17,7 +17,8 @@ async fn server_with(client: &str, digit: char) -> (Server, Memory) {
 }
 
 fn streamed(chunks: &[&'static str]) -> reqwest::Body {
-    let frames = chunks.iter().copied().map(|chunk| {
+    let chunks = chunks.to_vec();
+    let frames = chunks.into_iter().map(|chunk| {
         Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(chunk.as_bytes())))
     });
     reqwest::Body::wrap(StreamBody::new(stream::iter(frames)))

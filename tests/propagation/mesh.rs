@@ -6,11 +6,12 @@ use hmac_propagator::broker::BrokerOptions;
 use hmac_propagator::event::{Event, EventStream};
 use hmac_propagator::id::{ClientId, CredentialKey, PeerQueue, Track};
 use hmac_propagator::management::{MemoryManagement, Outcome, RowStatus, RowView};
-use hmac_propagator::propagator::{Builder, Propagator};
+use hmac_propagator::propagator::{Builder, Ensure, Propagator, Rotate};
 use hmac_propagator::secret::{BrokerPassword, ClientSecret, PropagationSecret, SecretToken};
 use hmac_propagator::state::RedisState;
 use hmac_propagator::store::{Credential, CredentialStore, RedisCredentialStore};
-use hmac_propagator_support::{Broker, Queues, Redis, Vhost};
+use hmac_propagator_support::{Broker, Queues, Redis, Vhost, eventually};
+use serde_json::Value;
 
 /// Longest wait for anything that should happen.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -19,7 +20,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 pub struct Mesh {
     pub vhost: Vhost,
     pub queues: Queues,
-    _broker: Broker,
+    broker: Option<Broker>,
 }
 
 /// A Redis of one peer, with what a verifier would see in it.
@@ -33,9 +34,16 @@ pub struct Store {
 impl Mesh {
     pub async fn new() -> Self {
         let broker = Broker::start().await.unwrap();
+        let mut mesh = Self::on(&broker).await;
+        mesh.broker = Some(broker);
+        mesh
+    }
+
+    /// On a broker that the test keeps.
+    pub async fn on(broker: &Broker) -> Self {
         let vhost = broker.vhost().await.unwrap();
         let queues = vhost.queues().await.unwrap();
-        Self { vhost, queues, _broker: broker }
+        Self { vhost, queues, broker: None }
     }
 
     pub fn options(&self) -> BrokerOptions {
@@ -44,32 +52,69 @@ impl Mesh {
 
     /// A peer over a store of its own, to be completed.
     pub fn peer(&self, name: &str, store: &Store) -> Builder {
-        Propagator::builder(
-            self.options(),
-            queue(name),
-            propagation_secret(name),
-            store.state.clone(),
-        )
-        .credential_store(store.http.clone())
-        .credential_store(store.message.clone())
-        .secret_token(SecretToken::new(format!("pepper of {name}")))
+        peer(self.options(), name, store)
     }
 
     /// A full peer that answers `sources` with signatures.
     pub async fn full(&self, name: &str, store: &Store, directory: &[&str]) -> Full {
-        let management = directory_of(directory);
-        let peer = self.peer(name, store).management(management.clone()).start().await.unwrap();
-        peer.ready().await.unwrap();
-        Full { peer, management }
+        self.full_with(name, store, directory_of(directory), |builder| builder).await
+    }
+
+    /// A full peer that differs. A management side that `change` sets must stand on `management`.
+    pub async fn full_with(
+        &self,
+        name: &str,
+        store: &Store,
+        management: MemoryManagement,
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> Full {
+        let builder = self.peer(name, store).management(management.clone());
+        Full { peer: ready(change(builder)).await, management }
     }
 
     /// A receive-only peer that can sign its answers to `source`.
     pub async fn target(&self, name: &str, store: &Store, source: &str) -> Propagator {
         let builder = self.peer(name, store);
-        let peer = builder.source_secret(queue(source), propagation_secret(source)).start().await;
-        let peer = peer.unwrap();
-        peer.ready().await.unwrap();
-        peer
+        ready(builder.source_secret(queue(source), propagation_secret(source))).await
+    }
+
+    /// Puts a message into a peer's queue.
+    pub async fn send(&self, to: &str, message: &Value) {
+        self.queues.publish(&queue_name(to), message.to_string().as_bytes()).await.unwrap();
+    }
+
+    /// Waits for the next message in a queue that no peer consumes.
+    pub async fn take(&self, name: &str) -> Value {
+        let name = queue_name(name);
+        let message = eventually(SOON, || async { self.queues.get(&name).await.unwrap() }).await;
+        serde_json::from_slice(&message.body).unwrap()
+    }
+
+    /// All queues of the vhost. Takes about half a second.
+    pub async fn queue_names(&self) -> Vec<String> {
+        let broker = self.broker.as_ref().expect("the run's broker");
+        let arguments =
+            ["list_queues", "--quiet", "--no-table-headers", "-p", self.vhost.name(), "name"];
+        let listed = broker.rabbitmqctl(&arguments).await.unwrap();
+        listed.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Waits until nothing is ready in a peer's queue any more.
+    pub async fn drained(&self, name: &str) {
+        let name = queue_name(name);
+        eventually(SOON, || async {
+            (self.queues.count(&name).await.unwrap() == Some(0)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until so many messages are ready in a queue.
+    pub async fn filled(&self, name: &str, messages: u32) {
+        let name = queue_name(name);
+        eventually(SOON, || async {
+            (self.queues.count(&name).await.unwrap() == Some(messages)).then_some(())
+        })
+        .await;
     }
 }
 
@@ -92,6 +137,39 @@ impl Full {
     pub fn status(&self, client: &str, target: &str) -> RowStatus {
         self.row(client, target).status
     }
+
+    /// Waits until a row has a status.
+    pub async fn becomes(&self, client: &str, target: &str, status: RowStatus) {
+        eventually(SOON, || async { (self.status(client, target) == status).then_some(()) }).await;
+    }
+
+    pub fn keeps_plain(&self, client: &str) -> bool {
+        self.management.credential(&key(client)).unwrap().keeps_plain_secret
+    }
+
+    pub fn reported(&self, client: &str) -> Option<Outcome> {
+        self.management.credential(&key(client)).unwrap().reported
+    }
+
+    /// Waits until a credential is reported as fully propagated.
+    pub async fn reports(&self, client: &str) -> Outcome {
+        eventually(SOON, || async { self.reported(client) }).await
+    }
+
+    /// Ensures a credential on track `http`; its secret is `secret of <client>`.
+    pub async fn ensure(&self, client: &str, targets: &[&str]) {
+        let targets: Vec<_> = targets.iter().map(|name| queue(name)).collect();
+        let request = Ensure::new(client_id(client), secret(&format!("secret of {client}")));
+        self.peer.ensure(request.targets(targets)).await.unwrap();
+    }
+
+    pub async fn rotate(&self, client: &str, to: &str) {
+        self.peer.rotate(Rotate::new(client_id(client), secret(to))).await.unwrap();
+    }
+
+    pub async fn sync(&self) -> hmac_propagator::propagator::SyncSummary {
+        self.peer.sync().await.unwrap()
+    }
 }
 
 impl Store {
@@ -101,6 +179,11 @@ impl Store {
 
     pub fn on(redis: Redis) -> Self {
         let state = RedisState::open(&redis.url()).unwrap();
+        Self::with(redis, state)
+    }
+
+    /// Over a connection that the test has prepared.
+    pub fn with(redis: Redis, state: RedisState) -> Self {
         let http = RedisCredentialStore::new(state.clone(), Track::Http, "hmac:http");
         let message = RedisCredentialStore::new(state.clone(), Track::Message, "hmac:message");
         Self { redis, state, http, message }
@@ -114,6 +197,26 @@ impl Store {
     pub async fn hash(&self, client: &str) -> Option<String> {
         self.credential(client).await.map(|found| found.secret_hash.expose().to_owned())
     }
+
+    /// The `ts` of the cursor.
+    pub async fn cursor_ts(&self, client: &str) -> Option<f64> {
+        self.http.cursor(&client_id(client)).await.unwrap().map(|cursor| cursor.ts.as_f64())
+    }
+}
+
+/// A peer over a store of its own, to be completed.
+pub fn peer(options: BrokerOptions, name: &str, store: &Store) -> Builder {
+    Propagator::builder(options, queue(name), propagation_secret(name), store.state.clone())
+        .credential_store(store.http.clone())
+        .credential_store(store.message.clone())
+        .secret_token(SecretToken::new(format!("pepper of {name}")))
+}
+
+/// Starts a peer and waits until it is ready.
+pub async fn ready(builder: Builder) -> Propagator {
+    let peer = builder.start().await.unwrap();
+    tokio::time::timeout(SOON, peer.ready()).await.expect("ready in time").unwrap();
+    peer
 }
 
 /// Waits for an event.
@@ -168,8 +271,17 @@ pub fn queue(name: &str) -> PeerQueue {
     PeerQueue::new(name).unwrap()
 }
 
+/// The name of a peer's queue at the broker.
+pub fn queue_name(peer: &str) -> String {
+    format!("hmac-{peer}.queue")
+}
+
 pub fn propagation_secret(name: &str) -> PropagationSecret {
-    PropagationSecret::new(format!("propagation-secret-of-{name}")).unwrap()
+    PropagationSecret::new(propagation_secret_text(name)).unwrap()
+}
+
+pub fn propagation_secret_text(name: &str) -> String {
+    format!("propagation-secret-of-{name}")
 }
 
 pub fn client_id(name: &str) -> ClientId {
@@ -178,6 +290,10 @@ pub fn client_id(name: &str) -> ClientId {
 
 pub fn secret(text: &str) -> ClientSecret {
     ClientSecret::new(text).unwrap()
+}
+
+pub fn key(client: &str) -> CredentialKey {
+    key_on(Track::Http, client)
 }
 
 pub fn key_on(track: Track, client: &str) -> CredentialKey {

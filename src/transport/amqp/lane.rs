@@ -1,36 +1,29 @@
-//! A lane: one channel that publishes batches and settles each before the next.
-//!
-//! The client library attaches returned messages to the wrong confirms when several are in flight;
-//! only the id inside a returned message is right. A return comes before the confirm of its own
-//! message, and each confirm hands out one return that waits. So once every confirm of a batch is
-//! there, so is every return, and the ids tell exactly which messages had no queue.
+//! A lane: one channel that publishes batches and settles each before the next. What a queue does
+//! not confirm in time is left to a straggler, and the lane goes on with a new channel.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::Channel;
+use lapin::options::ConfirmSelectOptions;
 use tokio::time::{sleep, timeout};
 
+use super::batch::Batch;
 use super::describe::{channel_error_code, describe};
 use super::link::Link;
 use super::publisher::{CurrentLink, Request, Requests};
 use super::quiet::silenced;
+use super::straggler::{Place, STALL, Stragglers};
 use crate::transport::PublishError;
 
 /// Messages in flight on one lane. No timer fills a batch: it is what waits when the lane is free.
 const BATCH: usize = 128;
 
-const PERSISTENT: u8 = 2;
-
 /// One lane.
 pub(super) struct Lane {
     requests: Requests,
     current: CurrentLink,
+    stragglers: Stragglers,
     /// As long as a caller waits. After that, all callers of a batch have given up.
     patience: Duration,
     channel: Option<Channel>,
@@ -42,11 +35,29 @@ pub(super) struct Lane {
     next_id: u64,
 }
 
+/// How the wait for a batch ended.
+enum Waited {
+    /// All outcomes are there.
+    Complete,
+    /// Some are not, and there is a place for the batch to wait for them.
+    Stalled(Place),
+    /// The link has ended.
+    Lost,
+    /// All callers have given up.
+    TooLong,
+}
+
 impl Lane {
-    pub(super) fn new(requests: Requests, current: CurrentLink, patience: Duration) -> Self {
+    pub(super) fn new(
+        requests: Requests,
+        current: CurrentLink,
+        stragglers: Stragglers,
+        patience: Duration,
+    ) -> Self {
         Self {
             requests,
             current,
+            stragglers,
             patience,
             channel: None,
             link: None,
@@ -82,7 +93,11 @@ impl Lane {
     /// Waits for requests. False: there will be none.
     async fn take(&mut self) -> bool {
         let mut requests = self.requests.lock().await;
-        requests.recv_many(&mut self.pending, BATCH).await > 0
+        let taken = requests.recv_many(&mut self.pending, BATCH).await;
+        drop(requests);
+        // They may have waited since before their queue became slow.
+        self.stragglers.divert(&mut self.pending);
+        taken > 0
     }
 
     /// Waits for a link that is up and not blocked, with a channel on it. `None`: there will be
@@ -126,40 +141,77 @@ impl Lane {
     }
 
     /// Publishes what is pending, or the first of it, and settles what the broker has decided.
-    async fn publish_batch(&mut self, link: &Link, channel: &Channel) {
+    async fn publish_batch(&mut self, link: &Arc<Link>, channel: &Channel) {
         let size = if self.singly > 0 { 1 } else { self.pending.len() };
-        let first_id = self.next_id;
+        let rest = self.pending.split_off(size);
+        let requests = std::mem::replace(&mut self.pending, rest);
+        let mut batch = Batch::publish(channel, requests, self.next_id);
         self.next_id += size as u64;
-        let written = AtomicUsize::new(0);
-        let batch = &self.pending[..size];
-        let outcomes = tokio::select! {
-            outcomes = silenced(publish_all(channel, batch, first_id, &written)) => outcomes,
-            () = link.ended().cancelled() => return,
-            () = sleep(self.patience) => {
-                self.give_up(link, written.into_inner() == size);
-                return;
+        let waited = self.wait_for(&mut batch, link).await;
+        let error = batch.error();
+        if matches!(waited, Waited::Complete) && error.is_none() {
+            self.stragglers.prompt(&batch);
+        }
+        batch.settle();
+        match waited {
+            Waited::Complete => {
+                self.singly = self.singly.saturating_sub(1);
+                self.take_back(batch);
+                if let Some(error) = error {
+                    self.after_error(link, size, &error);
+                }
             }
-        };
-        self.singly = self.singly.saturating_sub(1);
-        let error = outcomes.iter().find_map(|outcome| outcome.error.clone());
-        self.settle(first_id, outcomes);
-        if let Some(error) = error {
-            self.after_error(link, size, &error);
+            Waited::Stalled(place) => {
+                self.singly = self.singly.saturating_sub(1);
+                self.channel = None;
+                self.stragglers.leave(batch, link.clone(), place);
+            }
+            Waited::Lost => self.take_back(batch),
+            Waited::TooLong => {
+                let all_written = batch.written()();
+                self.take_back(batch);
+                self.give_up(link, all_written);
+            }
         }
     }
 
-    /// Answers the callers whose message's fate is certain; the others stay pending.
-    fn settle(&mut self, first_id: u64, outcomes: Vec<Outcome>) {
-        let fates = fates(first_id, &outcomes);
-        let rest = self.pending.split_off(fates.len());
-        let batch = std::mem::replace(&mut self.pending, Vec::with_capacity(rest.len()));
-        for (request, fate) in batch.into_iter().zip(fates) {
-            match fate {
-                // A caller who has gone needs no answer.
-                Some(fate) => drop(request.reply.send(fate)),
-                None => self.pending.push(request),
+    async fn wait_for(&self, batch: &mut Batch, link: &Link) -> Waited {
+        let all_written = batch.written();
+        let patience = sleep(self.patience);
+        tokio::pin!(patience);
+        loop {
+            tokio::select! {
+                biased;
+                () = link.ended().cancelled() => return Waited::Lost,
+                more = batch.news() => if !more {
+                    return Waited::Complete;
+                },
+                () = &mut patience => return Waited::TooLong,
+                // Begins anew after each confirm.
+                place = self.stalled(link, &all_written) => return Waited::Stalled(place),
             }
         }
+    }
+
+    /// Waits until the broker has had all of a batch for a while and could have confirmed it, and
+    /// there is a place to leave the batch.
+    async fn stalled(&self, link: &Link, all_written: &(impl Fn() -> bool + Sync)) -> Place {
+        loop {
+            sleep(STALL).await;
+            let blocked = link.blocked().borrow().is_some();
+            // Otherwise it is the connection that waits, and no queue is to blame.
+            if all_written()
+                && !blocked
+                && let Some(place) = self.stragglers.place().await
+            {
+                return place;
+            }
+        }
+    }
+
+    /// What is not settled stays pending, before the rest.
+    fn take_back(&mut self, batch: Batch) {
+        let rest = std::mem::replace(&mut self.pending, batch.into_requests());
         self.pending.extend(rest);
     }
 
@@ -199,121 +251,4 @@ async fn open_channel(link: &Link) -> lapin::Result<Channel> {
     let channel = link.connection().create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)
-}
-
-/// What became of one publish.
-#[derive(Debug, Default)]
-struct Outcome {
-    /// The broker's decision: true for ack. `None`: it will not come.
-    confirmed: Option<bool>,
-    /// The id of the returned message that came with the confirm, seldom this publish's own.
-    returned: Option<u64>,
-    error: Option<lapin::Error>,
-}
-
-async fn publish_all(
-    channel: &Channel,
-    batch: &[Request],
-    first_id: u64,
-    written: &AtomicUsize,
-) -> Vec<Outcome> {
-    let publishes = batch.iter().zip(first_id..).map(|(request, id)| async move {
-        publish_one(channel, request, id, written)
-            .await
-            .unwrap_or_else(|error| Outcome { error: Some(error), ..Outcome::default() })
-    });
-    join_all(publishes).await
-}
-
-async fn publish_one(
-    channel: &Channel,
-    request: &Request,
-    id: u64,
-    written: &AtomicUsize,
-) -> lapin::Result<Outcome> {
-    let options = BasicPublishOptions { mandatory: true, immediate: false };
-    let default_exchange = ShortString::default();
-    let queue = request.queue.clone();
-    let confirm = channel
-        .basic_publish(default_exchange, queue, options, &request.body, properties(id))
-        .await?;
-    written.fetch_add(1, Ordering::Relaxed);
-    let confirmation = confirm.await?;
-    let confirmed = match confirmation {
-        Confirmation::Ack(_) => Some(true),
-        Confirmation::Nack(_) => Some(false),
-        // Cannot be on a channel with confirms; it would prove nothing.
-        Confirmation::NotRequested => None,
-    };
-    let returned = confirmation.take_message().and_then(|message| {
-        let id = message.properties.message_id().as_ref()?;
-        id.as_str().parse().ok()
-    });
-    Ok(Outcome { confirmed, returned, error: None })
-}
-
-fn properties(id: u64) -> BasicProperties {
-    BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_content_type("application/json".into())
-        .with_headers(FieldTable::default())
-        // Twenty digits at most.
-        .with_message_id(id.to_string().into())
-}
-
-/// The fate of each message of a batch; `None` where it is not certain.
-///
-/// A return and a nack are certain in themselves. An ack is so only when no confirm of the batch is
-/// missing: the return of the acked message may wait for the missing one.
-fn fates(first_id: u64, outcomes: &[Outcome]) -> Vec<Option<Result<(), PublishError>>> {
-    let complete = outcomes.iter().all(|outcome| outcome.confirmed.is_some());
-    let returned: HashSet<u64> = outcomes.iter().filter_map(|o| o.returned).collect();
-    let fate = |(outcome, id): (&Outcome, u64)| match outcome.confirmed {
-        _ if returned.contains(&id) => Some(Err(PublishError::Unroutable)),
-        Some(false) => Some(Err(PublishError::Refused)),
-        Some(true) if complete => Some(Ok(())),
-        Some(true) | None => None,
-    };
-    outcomes.iter().zip(first_id..).map(fate).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn outcome(confirmed: Option<bool>, returned: Option<u64>) -> Outcome {
-        Outcome { confirmed, returned, error: None }
-    }
-
-    #[test]
-    fn a_return_counts_for_the_id_it_names_and_not_for_the_confirm_it_came_with() {
-        let outcomes =
-            [outcome(Some(true), Some(12)), outcome(Some(true), None), outcome(Some(true), None)];
-        let fates = fates(10, &outcomes);
-        assert!(matches!(fates[0], Some(Ok(()))));
-        assert!(matches!(fates[1], Some(Ok(()))));
-        assert!(matches!(fates[2], Some(Err(PublishError::Unroutable))));
-    }
-
-    #[test]
-    fn a_nack_is_a_refusal() {
-        let fates = fates(0, &[outcome(Some(false), None), outcome(Some(true), None)]);
-        assert!(matches!(fates[0], Some(Err(PublishError::Refused))));
-        assert!(matches!(fates[1], Some(Ok(()))));
-    }
-
-    #[test]
-    fn an_ack_proves_nothing_while_a_confirm_of_its_batch_is_missing() {
-        let outcomes = [
-            outcome(Some(true), None),
-            outcome(None, None),
-            outcome(Some(true), Some(3)),
-            outcome(None, None),
-        ];
-        let fates = fates(0, &outcomes);
-        assert!(fates[0].is_none());
-        assert!(fates[1].is_none());
-        assert!(fates[2].is_none());
-        assert!(matches!(fates[3], Some(Err(PublishError::Unroutable))));
-    }
 }

@@ -1,9 +1,11 @@
 //! One connection to the broker, from its connect to its end. It never comes back: the supervisor
 //! makes a new one, and whoever holds the old one can only harm the old one.
 
+use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use async_rs::Runtime;
 use futures_util::{Stream, StreamExt};
 use lapin::auth::AuthProvider;
 use lapin::protocol::constants::REPLY_SUCCESS;
@@ -17,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::describe::describe;
 use super::quiet::{Quiet, silence_this_thread, silenced};
-use super::stream::{Line, Watched};
+use super::stream::{ByteStream, Line, Watched};
+use super::tls;
 use crate::broker::BrokerOptions;
 use crate::secret::BrokerPassword;
 
@@ -62,6 +65,7 @@ impl Link {
         let (stream, line) = Watched::connect((host, port))
             .await
             .map_err(|error| format!("{host}:{port}: {error}"))?;
+        let stream = tls::secure(stream, options).await?;
         let connection = Connection::connector(
             uri(options)?,
             Quiet::current(),
@@ -111,6 +115,11 @@ impl Link {
         // An error means that the connection is gone already.
         let _ = timeout(grace, silenced(goodbye)).await;
         self.end("closed");
+    }
+
+    /// For how long nothing was received.
+    pub(super) fn silence(&self) -> Duration {
+        self.line.silence()
     }
 
     /// How much silence means that the broker is gone: two heartbeats.
@@ -213,11 +222,13 @@ fn properties(options: &BrokerOptions, name: &str) -> ConnectionProperties {
     })
 }
 
+type Secured = Box<dyn ByteStream>;
+
 /// Gives the connected stream to the I/O thread, on which this closure runs. Without auto-recovery
 /// it is called once.
 fn hand_over(
-    stream: Watched,
-) -> impl AsyncFn(AMQPUri, async_rs::Runtime<Quiet>) -> lapin::Result<AsyncTcpStream<Compat<Watched>>>
+    stream: Secured,
+) -> impl AsyncFn(AMQPUri, Runtime<Quiet>) -> lapin::Result<AsyncTcpStream<Compat<Secured>>>
 + Send
 + Sync
 + 'static {
@@ -227,7 +238,7 @@ fn hand_over(
         let taken = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
         match taken {
             Some(stream) => Ok(AsyncTcpStream::Plain(stream.compat())),
-            None => Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into()),
+            None => Err(io::Error::from(io::ErrorKind::NotConnected).into()),
         }
     }
 }

@@ -24,7 +24,7 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 use tracing::dispatcher::{DefaultGuard, Dispatch, set_default};
 use tracing::instrument::{WithDispatch, WithSubscriber};
 
-use super::stream::Watched;
+use super::stream::{ByteStream, Watched};
 
 /// Runs a future without a subscriber.
 pub(super) fn silenced<F: Future>(future: F) -> WithDispatch<F> {
@@ -77,7 +77,7 @@ impl Executor for Quiet {
 }
 
 impl Reactor for Quiet {
-    type TcpStream = Compat<Watched>;
+    type TcpStream = Compat<Box<dyn ByteStream>>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     /// Not needed: the link connects its socket itself.
@@ -94,12 +94,14 @@ impl Reactor for Quiet {
         self.0.interval(period)
     }
 
+    #[allow(clippy::manual_async_fn, reason = "an async fn would borrow self, which is forbidden")]
     fn tcp_connect_addr(
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         async move {
             let (stream, _) = Watched::connect(address).await?;
+            let stream: Box<dyn ByteStream> = Box::new(stream);
             Ok(stream.compat())
         }
     }

@@ -12,6 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+/// What the client library reads and writes: a watched stream, perhaps inside TLS.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+
 /// A TCP stream that tells when it last received something and when it was dropped.
 #[derive(Debug)]
 pub(super) struct Watched {

@@ -5,6 +5,9 @@ mod faults;
 mod lifecycle;
 mod publishing;
 mod secrets;
+mod stalls;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,7 +17,7 @@ use std::time::Duration;
 use hmac_propagator_support::{Broker, Queues, Vhost};
 use tokio::time::timeout;
 
-use super::AmqpTransport;
+use super::{AmqpTransport, queue_name};
 use crate::broker::BrokerOptions;
 use crate::entropy::{Entropy, OsEntropy};
 use crate::id::PeerQueue;

@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Queue};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use lapin::{Channel, ErrorKind, Queue};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::describe::{channel_error_code, describe};
 use super::link::Link;
 use super::publisher::CurrentLink;
 use super::quiet::silenced;
+use super::straggler::STALL;
 use crate::transport::{DeclareError, QueueDepth};
 
 /// Declarations side by side, and so channels.
 const CHANNELS: usize = 4;
+
+/// Declarations beyond those that may hang for a queue that does not answer.
+const HANGING: usize = 64;
 
 const PRECONDITION_FAILED: u16 = 406;
 
@@ -26,6 +30,8 @@ const PRECONDITION_FAILED: u16 = 406;
 pub(super) struct Topology {
     current: CurrentLink,
     permits: Semaphore,
+    /// Taken in exchange for a permit by what hangs, so that it holds up no others.
+    hanging: Semaphore,
     idle: Mutex<Vec<Idle>>,
     deadline: Duration,
     closing: CancellationToken,
@@ -46,6 +52,7 @@ impl Topology {
         Self {
             current,
             permits: Semaphore::new(CHANNELS),
+            hanging: Semaphore::new(HANGING),
             idle: Mutex::new(Vec::new()),
             deadline,
             closing,
@@ -64,20 +71,39 @@ impl Topology {
     }
 
     async fn declare_in_turn(&self, queue: ShortString) -> Result<QueueDepth, DeclareError> {
-        let unavailable = |_| DeclareError::Unavailable;
-        let _permit = self.permits.acquire().await.map_err(|_| DeclareError::Closed)?;
+        let permit = self.permits.acquire().await.map_err(|_| DeclareError::Closed)?;
         let link = self.live_link().await?;
-        let channel = match self.take_idle(&link) {
-            Some(channel) => channel,
-            None => link.connection().create_channel().await.map_err(unavailable)?,
-        };
+        let channel = self.channel(&link).await?;
         // When this is dropped at the deadline the channel goes with it: an answer that comes late
         // must not meet the next declaration.
-        let declared = declare(&channel, queue).await;
+        let declared = self.declare_on(&channel, queue, permit).await;
         let declared = declared.map_err(|error| classify(&error))?;
-        let link = Arc::downgrade(&link);
-        self.idle().push(Idle { link, channel });
+        self.put_idle(&link, channel);
         Ok(QueueDepth { ready: declared.message_count(), consumers: declared.consumer_count() })
+    }
+
+    async fn declare_on(
+        &self,
+        channel: &Channel,
+        queue: ShortString,
+        permit: SemaphorePermit<'_>,
+    ) -> lapin::Result<Queue> {
+        let declaring = declare(channel, queue);
+        tokio::pin!(declaring);
+        tokio::select! {
+            biased;
+            declared = &mut declaring => declared,
+            _hanging = self.hangs() => {
+                drop(permit);
+                declaring.await
+            }
+        }
+    }
+
+    /// Waits until a declaration counts as hanging, and there is room for it.
+    async fn hangs(&self) -> Option<SemaphorePermit<'_>> {
+        sleep(STALL).await;
+        self.hanging.acquire().await.ok()
     }
 
     async fn live_link(&self) -> Result<Arc<Link>, DeclareError> {
@@ -89,11 +115,34 @@ impl Topology {
         link.ok().and_then(|link| link.clone()).ok_or(DeclareError::Closed)
     }
 
+    async fn channel(&self, link: &Arc<Link>) -> Result<Channel, DeclareError> {
+        if let Some(channel) = self.take_idle(link) {
+            return Ok(channel);
+        }
+        let created = link.connection().create_channel().await;
+        created.map_err(|error| {
+            // A channel on which a declaration hangs cannot be closed until its queue answers. When
+            // those have taken all numbers, only a new connection helps.
+            if matches!(error.kind(), ErrorKind::ChannelsLimitReached) {
+                link.end("no channel is left");
+            }
+            DeclareError::Unavailable
+        })
+    }
+
     /// A channel of this link; those of former links are dropped.
     fn take_idle(&self, link: &Arc<Link>) -> Option<Channel> {
         let mut idle = self.idle();
         idle.retain(|idle| std::ptr::eq(idle.link.as_ptr(), Arc::as_ptr(link)));
         idle.pop().map(|idle| idle.channel)
+    }
+
+    fn put_idle(&self, link: &Arc<Link>, channel: Channel) {
+        let mut idle = self.idle();
+        // More were in use if some declarations were hanging.
+        if idle.len() < CHANNELS {
+            idle.push(Idle { link: Arc::downgrade(link), channel });
+        }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {

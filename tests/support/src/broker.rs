@@ -176,6 +176,37 @@ impl PrivateBroker {
         }
     }
 
+    /// Keeps the processes of queues from working: the broker and all other queues go on, but these
+    /// confirm and answer nothing, as replicated queues do that have lost their majority.
+    ///
+    /// # Errors
+    ///
+    /// When the node is away or there is no such queue.
+    pub async fn suspend_queues(&self, vhost: &Vhost, names: &[&str]) -> Result<()> {
+        self.each_queue(vhost, names, "suspend").await
+    }
+
+    /// Lets them go on after [`suspend_queues`](Self::suspend_queues), with all that was sent to them
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When the node is away or there is no such queue.
+    pub async fn resume_queues(&self, vhost: &Vhost, names: &[&str]) -> Result<()> {
+        self.each_queue(vhost, names, "resume").await
+    }
+
+    async fn each_queue(&self, vhost: &Vhost, names: &[&str], function: &str) -> Result<()> {
+        let names: Vec<_> = names.iter().map(|name| format!("<<\"{name}\">>")).collect();
+        let expression = format!(
+            "[begin {{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{}\">>, queue, N)), \
+             ok = sys:{function}(amqqueue:get_pid(Q)) end || N <- [{}]].",
+            vhost.name(),
+            names.join(", "),
+        );
+        self.eval(&expression).await.map(drop)
+    }
+
     /// Evaluates an Erlang expression on the node and returns its printed value.
     ///
     /// # Errors

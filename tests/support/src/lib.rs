@@ -51,6 +51,7 @@ mod process;
 mod proxy;
 mod redis_server;
 mod scratch;
+mod sql_server;
 mod wait;
 
 pub use broker::{Broker, Message, PrivateBroker, Queues, SHARED_BROKER, Vhost};
@@ -59,6 +60,7 @@ pub use ports::free_address;
 pub use proxy::{Mode, Proxy};
 pub use redis_server::{Redis, RedisOptions};
 pub use scratch::Scratch;
+pub use sql_server::{Database, SqlKind, SqlServer};
 pub use wait::eventually;
 
 /// The AMQP driver, for arguments and properties that a test sets itself.

@@ -21,6 +21,10 @@ pub(crate) struct Program {
     pub(crate) environment: Vec<(&'static str, String)>,
     pub(crate) directory: PathBuf,
     pub(crate) output: PathBuf,
+    /// As an ordinary user, also when root runs the tests: some servers refuse to run as root.
+    pub(crate) unprivileged: bool,
+    /// A signal that lets it clean up behind itself, for what outlives a process.
+    pub(crate) farewell: Option<&'static str>,
 }
 
 /// A running child. It is killed when it is dropped, and by the kernel when this process dies.
@@ -28,6 +32,7 @@ pub(crate) struct Process {
     child: Option<Child>,
     pid: u32,
     output: PathBuf,
+    farewell: Option<&'static str>,
 }
 
 impl Process {
@@ -37,7 +42,27 @@ impl Process {
         let child = spawn(command).await.context(format_args!(
             "cannot start {name} through setpriv (Debian package util-linux)"
         ))?;
-        Ok(Self { pid: child.id(), child: Some(child), output: program.output.clone() })
+        Ok(Self {
+            pid: child.id(),
+            child: Some(child),
+            output: program.output.clone(),
+            farewell: program.farewell,
+        })
+    }
+
+    /// Starts a program that does one thing, and waits until it has ended well.
+    pub(crate) async fn run(program: &Program, within: Duration) -> Result<()> {
+        let mut process = Self::start(program).await?;
+        let ended = poll(within, || {
+            let child = process.child.as_mut();
+            let status = child.and_then(|child| child.try_wait().ok().flatten());
+            std::future::ready(status)
+        });
+        match ended.await {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(process.failure(&format!("it ended with {status}"))),
+            None => Err(process.failure(&format!("it did not end within {within:?}"))),
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -134,6 +159,16 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
+            if let Some(signal) = self.farewell {
+                let script = format!("kill -{signal} {}", self.pid);
+                let _ = Command::new("/bin/sh").args(["-c", &script]).status();
+                for _ in 0..200 {
+                    if !matches!(child.try_wait(), Ok(None)) {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
             // Either it is gone already, or SIGKILL ends it; there is nobody to tell.
             let _ = child.kill();
             let _ = child.wait();
@@ -163,6 +198,9 @@ fn state_of(status: &Path) -> Option<String> {
 fn tied_to_this_process(program: &Program) -> io::Result<Command> {
     let output = File::options().create(true).append(true).open(&program.output)?;
     let mut command = Command::new("setpriv");
+    if program.unprivileged && is_root()? {
+        command.args(["--reuid", NOBODY_ARGUMENT, "--regid", NOBODY_ARGUMENT, "--clear-groups"]);
+    }
     command
         .args(["--pdeathsig", "KILL", "--", "/bin/sh", "-c"])
         .arg(r#"[ "$PPID" = "$0" ] || exit 1; exec "$@""#)
@@ -180,6 +218,25 @@ fn tied_to_this_process(program: &Program) -> io::Result<Command> {
         // A signal from the terminal is for the test, which then ends its servers.
         .process_group(0);
     Ok(command)
+}
+
+/// The user that owns nothing.
+const NOBODY: u32 = 65534;
+const NOBODY_ARGUMENT: &str = "65534";
+
+/// Gives a file or directory to the user that unprivileged programs run as.
+pub(crate) fn give_away(path: &Path) -> Result<()> {
+    if !is_root().context("cannot tell the user")? {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY))
+        .context(format_args!("cannot give {} away", path.display()))
+}
+
+/// The owner of what this process creates.
+fn is_root() -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(fs::metadata("/proc/self")?.uid() == 0)
 }
 
 struct Spawn {
@@ -223,6 +280,8 @@ mod tests {
             environment: Vec::new(),
             directory: scratch.path().to_owned(),
             output: scratch.path().join("output"),
+            unprivileged: false,
+            farewell: None,
         }
     }
 

@@ -227,6 +227,8 @@ impl Redis {
             environment: Vec::new(),
             directory: self.scratch.path().to_owned(),
             output: self.scratch.path().join("output"),
+            unprivileged: false,
+            farewell: None,
         })
     }
 

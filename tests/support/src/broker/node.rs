@@ -121,6 +121,8 @@ impl Node {
             environment,
             directory: self.scratch.path().to_owned(),
             output: self.scratch.path().join("output"),
+            unprivileged: false,
+            farewell: None,
         })
     }
 }
@@ -139,6 +141,8 @@ fn epmd(endpoint: &Endpoint, directory: &Path) -> Result<Program> {
         environment: Vec::new(),
         directory: directory.to_owned(),
         output: directory.join("epmd"),
+        unprivileged: false,
+        farewell: None,
     })
 }
 

@@ -1,0 +1,283 @@
+//! A management side in a SQL database: SQLite, PostgreSQL or MariaDB.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use hmac_propagator::management::sql::{KeyRing, LocalKey, SqlManagement};
+//!
+//! let keys = KeyRing::new(LocalKey::from_env("2026-11", "SQL_KEY")?);
+//! let management =
+//!     SqlManagement::options().keys(keys).connect("sqlite:/var/lib/mesh/credentials.db").await?;
+//! # let _ = management; Ok(()) }
+//! ```
+//!
+//! The tables are made when they are not there; `docs/sql-schema.md` explains every column. What
+//! holds beyond the rules of [`Management`]:
+//!
+//! * Every callback is one transaction. A transaction that loses against another one (a deadlock,
+//!   two workers that create one credential) is run again before it counts as failed.
+//! * Rows that a page of open work hands out are claimed for a while: two workers on one database
+//!   do not both publish them, also when they do not share a Redis. A worker that stalls for longer
+//!   than its claim, and comes back after another one took its row, changes nothing.
+//! * A call whose future is dropped runs to its end all the same; only its answer is lost.
+//! * Each change is in the audit, in the same transaction.
+//! * With a [`KeyRing`], hashes, propagation secrets and plain secrets are encrypted; without, they
+//!   stand in the tables as text, as in other management databases.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{
+    FetchPending, FullyPropagated, Management, ManagementError, Marked, PendingPage,
+    RotateCredential, Rotated, TargetError, TargetSent, TargetSuccess, UpsertCredential, Upserted,
+};
+use crate::clock::Clock;
+use crate::id::{ClientId, CredentialKey, PeerQueue, Revision};
+use crate::secret::PropagationSecret;
+
+/// Runs a transaction to its end in a task of its own, with shared ownership of what it needs.
+macro_rules! run {
+    ($management:expr, $inner:ident, [$($argument:ident),*], $transaction:expr) => {{
+        $(let $argument = std::sync::Arc::new($argument);)*
+        $management
+            .detached(move |$inner| {
+                $(let $argument = $argument.clone();)*
+                async move { $transaction.await }
+            })
+            .await
+    }};
+}
+
+mod audit;
+mod cipher;
+mod connect;
+mod db;
+mod decide;
+mod dialect;
+mod failure;
+mod keys;
+mod marks;
+mod operators;
+mod options;
+mod pending;
+mod reencrypt;
+mod rotation;
+mod row;
+mod schema;
+mod stored;
+mod vault;
+
+pub use audit::{AuditAction, AuditCheck, AuditEntry, AuditHead, AuditQuery};
+pub use keys::{DataKey, KeyEncryption, KeyRing, LocalKey, Passphrase};
+pub use operators::{
+    CredentialInfo, DueRotation, NewTarget, OperatorError, TargetChange, TargetInfo, TargetState,
+};
+pub use options::SqlOptions;
+pub use reencrypt::Reencryption;
+pub use rotation::RotationPolicy;
+
+use db::{Db, Record};
+use failure::Failure;
+use marks::Mark;
+use vault::{Place, Vault};
+
+/// A management side in a SQL database. Clones share its connections.
+#[derive(Clone)]
+pub struct SqlManagement {
+    inner: Arc<Inner>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    db: Db,
+    vault: Arc<Vault>,
+    /// Names this process's claims: 16 hex digits.
+    worker: String,
+    /// Who the audit names for what the propagator does.
+    actor: String,
+    own: Option<PeerQueue>,
+    lease: Duration,
+    /// For what operators do; callbacks bring their own time.
+    clock: Arc<dyn Clock>,
+}
+
+impl SqlManagement {
+    /// Opens the database that the URL names, with the default options: `sqlite:path`,
+    /// `sqlite::memory:`, `postgres://user:password@host/database` or
+    /// `mysql://user:password@host/database` (MariaDB 10.6 or newer).
+    ///
+    /// # Errors
+    /// As [`SqlOptions::connect`].
+    pub async fn connect(url: &str) -> Result<Self, ManagementError> {
+        Self::options().connect(url).await
+    }
+
+    /// Options for a connection.
+    pub fn options() -> SqlOptions {
+        SqlOptions::default()
+    }
+
+    /// The same, for another person or process: whom the audit names for what is done through it.
+    #[must_use]
+    pub fn acting_as(&self, actor: &str) -> Self {
+        let actor = actor.chars().take(256).collect();
+        Self { inner: Arc::new(Inner { actor, ..Inner::clone(&self.inner) }) }
+    }
+
+    /// Entries of the audit, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, ManagementError> {
+        let query = query.clone();
+        Ok(run!(self, inner, [query], audit::query(&inner.db, &query))?)
+    }
+
+    /// Follows the audit's chain from its start. `known`, an end that was seen before and kept
+    /// elsewhere, must be in it: without one, a chain that was cut off at its end, or made anew from
+    /// some entry on, is not told from the true one.
+    ///
+    /// # Errors
+    /// When the database fails. A broken chain is no error: see [`AuditCheck`].
+    pub async fn verify_audit(
+        &self,
+        known: Option<&AuditHead>,
+    ) -> Result<AuditCheck, ManagementError> {
+        let known = known.cloned();
+        Ok(run!(self, inner, [known], audit::verify(&inner.db, Option::as_ref(&known)))?)
+    }
+
+    /// How the database finds open rows among settled ones: the lines of its query plan (SQLite,
+    /// PostgreSQL) or the index it uses (MariaDB). For operators who wonder whether its statistics
+    /// are up to date.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn explain_open_work(&self) -> Result<Vec<String>, ManagementError> {
+        Ok(run!(self, inner, [], pending::explain(&inner))?)
+    }
+
+    /// Runs a transaction, again while it loses against others, in a task of its own: a caller that
+    /// gives up in its midst would otherwise leave a connection in a state from which the MySQL
+    /// driver does not find back, with its locks held.
+    async fn detached<T, F>(
+        &self,
+        transaction: impl Fn(Arc<Inner>) -> F + Send + Sync + 'static,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        let inner = self.inner.clone();
+        let running =
+            tokio::spawn(async move { inner.db.settled(|| transaction(inner.clone())).await });
+        running.await.unwrap_or_else(|error| {
+            let message = "the task of a transaction did not come to its end";
+            Err(ManagementError::transient(message).with_source(error).into())
+        })
+    }
+
+    /// Closes all connections, after the calls that are under way.
+    pub async fn close(&self) {
+        self.inner.db.close().await;
+    }
+}
+
+#[async_trait]
+impl Management for SqlManagement {
+    async fn upsert_credential_with_targets(
+        &self,
+        request: UpsertCredential,
+    ) -> Result<Upserted, ManagementError> {
+        Ok(run!(self, inner, [request], decide::upsert(&inner, &request))?)
+    }
+
+    async fn rotate_credential_secret(
+        &self,
+        request: RotateCredential,
+    ) -> Result<Option<Rotated>, ManagementError> {
+        Ok(run!(self, inner, [request], decide::rotate(&inner, &request))?)
+    }
+
+    async fn fetch_pending_propagations(
+        &self,
+        request: FetchPending,
+    ) -> Result<PendingPage, ManagementError> {
+        Ok(run!(self, inner, [request], pending::fetch(&inner, &request))?)
+    }
+
+    async fn fetch_source_propagation_secret(
+        &self,
+        source: &PeerQueue,
+    ) -> Result<Option<PropagationSecret>, ManagementError> {
+        let source = source.clone();
+        Ok(run!(self, inner, [source], source_secret(&inner, &source))?)
+    }
+
+    async fn mark_target_sent(&self, sent: &[TargetSent]) -> Result<(), ManagementError> {
+        let marks: Vec<Mark> = sent.iter().cloned().map(Mark::Sent).collect();
+        run!(self, inner, [marks], marks::apply(&inner, &marks))?;
+        Ok(())
+    }
+
+    async fn mark_target_success(
+        &self,
+        applied: &[TargetSuccess],
+    ) -> Result<Vec<Marked>, ManagementError> {
+        let marks: Vec<Mark> = applied.iter().cloned().map(Mark::Success).collect();
+        Ok(run!(self, inner, [marks], marks::apply(&inner, &marks))?)
+    }
+
+    async fn mark_target_error(
+        &self,
+        failed: &[TargetError],
+    ) -> Result<Vec<Marked>, ManagementError> {
+        let marks: Vec<Mark> = failed.iter().cloned().map(Mark::Error).collect();
+        Ok(run!(self, inner, [marks], marks::apply(&inner, &marks))?)
+    }
+
+    async fn mark_credential_fully_propagated(
+        &self,
+        report: FullyPropagated,
+    ) -> Result<(), ManagementError> {
+        Ok(run!(self, inner, [report], decide::report(&inner, &report))?)
+    }
+}
+
+/// Says nothing of the database: its URL may have a password in it.
+impl fmt::Debug for SqlManagement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlManagement").field("actor", &self.inner.actor).finish_non_exhaustive()
+    }
+}
+
+async fn source_secret(
+    inner: &Inner,
+    source: &PeerQueue,
+) -> Result<Option<PropagationSecret>, Failure> {
+    let mut tx = inner.db.begin_reading().await?;
+    let sql = "SELECT propagation_secret FROM hmac_propagation_targets WHERE queue = ?";
+    let Some(record) = tx.fetch_one(sql, vec![source.as_str().into()]).await? else {
+        return Ok(None);
+    };
+    let sealed = record.text("propagation_secret")?;
+    inner.vault.prepare(&mut tx, std::iter::once(sealed.as_str())).await?;
+    let secret = inner.vault.open(Place::Target(source), &sealed)?;
+    let empty = |e| ManagementError::permanent("a stored secret is empty").with_source(e);
+    Ok(Some(PropagationSecret::new(secret.as_str()).map_err(empty)?))
+}
+
+/// The credential that a row names; `None` when somebody stored a name that is none.
+fn key_of(record: &Record) -> Result<Option<CredentialKey>, Failure> {
+    let (track, client) = (record.text("track")?, record.text("client_id")?);
+    let key = track.parse().ok().zip(ClientId::new(client).ok());
+    Ok(key.map(|(track, client_id)| CredentialKey { track, client_id }))
+}
+
+fn revision_of(record: &Record) -> Result<Revision, Failure> {
+    let revision = Revision::new(record.count("revision")?);
+    Ok(revision
+        .map_err(|e| ManagementError::permanent("a stored revision is none").with_source(e))?)
+}

@@ -1,0 +1,99 @@
+//! Opens the connections to a database.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Database, Executor};
+
+use super::db::Db;
+use super::failure::Failure;
+use crate::management::ManagementError;
+
+/// How long a call waits for a free connection, or SQLite for its lock.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens the database that the URL names: `sqlite:`, `postgres:` (or `postgresql:`), `mysql:` (or
+/// `mariadb:`).
+pub(super) async fn connect(url: &str, most: u32) -> Result<Db, ManagementError> {
+    let opened = match url.split(':').next() {
+        Some("sqlite") => sqlite(url, most).await.map(Db::Sqlite),
+        Some("postgres" | "postgresql") => postgres(url, most).await.map(Db::Postgres),
+        Some("mysql" | "mariadb") => mysql(url, most).await.map(Db::Mysql),
+        // The URL may have a password in it: it is not repeated.
+        _ => {
+            let message =
+                "database URL: expected one that starts with sqlite:, postgres: or mysql:";
+            return Err(ManagementError::permanent(message));
+        }
+    };
+    opened.map_err(|error| Failure::from(error).into())
+}
+
+/// Write-ahead log, so that readers and the writer do not wait for each other. Each commit is on
+/// the disk before it counts: a decision that is in effect must not be forgotten by a power cut.
+async fn sqlite(url: &str, most: u32) -> Result<sqlx::SqlitePool, sqlx::Error> {
+    let options = SqliteConnectOptions::from_str(url)?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE)
+        .disable_statement_logging();
+    let pool = if url.contains(":memory:") {
+        // Each connection would have a database of its own, which ends with it.
+        SqlitePoolOptions::new()
+            .min_connections(1)
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+    } else {
+        pool(most)
+    };
+    pool.connect_with(options).await
+}
+
+async fn postgres(url: &str, most: u32) -> Result<sqlx::PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?.disable_statement_logging();
+    probe::<sqlx::Postgres>(&options).await?;
+    let pool: PgPoolOptions = pool(most);
+    let pool = pool.after_connect(|connection, _| {
+        Box::pin(async move {
+            connection.execute("SET default_transaction_isolation = 'read committed'").await?;
+            connection.execute("SET lock_timeout = '10s'").await.map(drop)
+        })
+    });
+    pool.connect_with(options).await
+}
+
+async fn mysql(url: &str, most: u32) -> Result<sqlx::MySqlPool, sqlx::Error> {
+    let url =
+        url.strip_prefix("mariadb:").map_or_else(|| url.to_owned(), |rest| format!("mysql:{rest}"));
+    let options = MySqlConnectOptions::from_str(&url)?.disable_statement_logging();
+    probe::<sqlx::MySql>(&options).await?;
+    let pool: MySqlPoolOptions = pool(most);
+    let pool = pool.after_connect(|connection, _| {
+        Box::pin(async move {
+            // A snapshot taken before a lock was got would show rows as they were before it.
+            connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+            connection.execute("SET SESSION innodb_lock_wait_timeout = 10").await.map(drop)
+        })
+    });
+    pool.connect_with(options).await
+}
+
+/// A pool says of a server that is away only that no connection came in time; a single connection
+/// says why.
+async fn probe<D: Database>(
+    options: &<D::Connection as Connection>::Options,
+) -> Result<(), sqlx::Error> {
+    let connecting = tokio::time::timeout(PATIENCE, options.connect()).await;
+    connecting.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await
+}
+
+fn pool<D: Database>(most: u32) -> PoolOptions<D> {
+    PoolOptions::new().max_connections(most).acquire_timeout(PATIENCE)
+}

@@ -1,0 +1,129 @@
+//! How a database is opened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::db::Db;
+use super::failure::Failure;
+use super::keys::KeyRing;
+use super::vault::Vault;
+use super::{Inner, SqlManagement, cipher, connect, schema};
+use crate::clock::{Clock, SystemClock};
+use crate::entropy::{Entropy, OsEntropy};
+use crate::id::PeerQueue;
+use crate::management::ManagementError;
+
+/// How a [`SqlManagement`] works. Everything has a default.
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `connect`"]
+pub struct SqlOptions {
+    keys: Option<KeyRing>,
+    actor: String,
+    own: Option<PeerQueue>,
+    lease: Duration,
+    connections: u32,
+    migrate: bool,
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for SqlOptions {
+    fn default() -> Self {
+        Self {
+            keys: None,
+            actor: "propagator".to_owned(),
+            own: None,
+            lease: Duration::from_secs(60),
+            connections: 8,
+            migrate: true,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl SqlOptions {
+    /// Encrypts what must stay readable. Default: it is not encrypted. A database that was filled
+    /// without keys has to be re-encrypted once, see [`SqlManagement::reencrypt`].
+    pub fn keys(mut self, keys: KeyRing) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Whom the audit names for what this process does. Default: `propagator`.
+    pub fn actor(mut self, actor: impl Into<String>) -> Self {
+        self.actor = actor.into();
+        self
+    }
+
+    /// This peer's own queue: it is refused in the directory of targets.
+    pub fn own_queue(mut self, queue: PeerQueue) -> Self {
+        self.own = Some(queue);
+        self
+    }
+
+    /// For how long rows that were fetched are kept from other workers on the same database. Longer
+    /// than a sync needs for a page. Default: 60 s.
+    pub fn claim_lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Most connections at a time. Default: 8.
+    pub fn connections(mut self, most: u32) -> Self {
+        self.connections = most.max(1);
+        self
+    }
+
+    /// Whether to make or upgrade the tables. Default: yes. Without, they must be up to date, as
+    /// where another user than the service's may change them.
+    pub fn migrate(mut self, migrate: bool) -> Self {
+        self.migrate = migrate;
+        self
+    }
+
+    /// The clock for what operators do. Default: the system's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Opens the database.
+    ///
+    /// # Errors
+    /// Transient when it cannot be reached. Permanent for a URL that names none of the three, for
+    /// tables of a newer release, and for data keys under a key that is not given.
+    pub async fn connect(self, url: &str) -> Result<SqlManagement, ManagementError> {
+        if self.actor.len() > 256 {
+            return Err(ManagementError::permanent("actor: expected at most 256 bytes"));
+        }
+        let db = connect::connect(url, self.connections).await?;
+        if self.migrate {
+            schema::migrate(&db).await?;
+        }
+        let vault = Vault::new(self.keys);
+        db.settled(|| open(&db, &vault)).await?;
+        Ok(SqlManagement {
+            inner: Arc::new(Inner {
+                db,
+                vault,
+                worker: cipher::to_hex(&OsEntropy.bytes16()[..8]),
+                actor: self.actor,
+                own: self.own,
+                lease: self.lease,
+                clock: self.clock,
+            }),
+        })
+    }
+}
+
+/// Reads the data keys, and makes the first one where there is a key ring. Two replicas that start
+/// together must not make two: the end of the audit is locked meanwhile.
+async fn open(db: &Db, vault: &Vault) -> Result<(), Failure> {
+    let mut tx = db.begin().await?;
+    super::audit::head(&mut tx, true).await?;
+    vault.load(&mut tx).await?;
+    if vault.ring().is_some() && !vault.has_active_key() {
+        vault.renew(&mut tx).await?;
+        vault.load(&mut tx).await?;
+    }
+    tx.commit().await
+}

@@ -1,0 +1,144 @@
+//! What every [`Management`] must do.
+//!
+//! ```
+//! use hmac_propagator::management::MemoryManagement;
+//! use hmac_propagator::testing::management::MemoryFixture;
+//!
+//! async fn fixture() -> MemoryFixture {
+//!     MemoryFixture::default()
+//! }
+//!
+//! hmac_propagator::management_conformance!(fixture);
+//! ```
+//!
+//! makes one `#[tokio::test]` per rule. Each calls the function for a fixture of its own; so it
+//! should give an empty database each time.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::id::{CredentialKey, PeerQueue};
+use crate::management::{Management, Outcome, Proof, RowStatus};
+use crate::secret::PropagationSecret;
+
+pub mod crashes;
+pub mod decisions;
+pub mod marks;
+pub mod pages;
+pub mod races;
+pub mod reports;
+pub mod world;
+
+mod memory;
+
+pub use memory::MemoryFixture;
+
+/// An adapter under test, over a database that nothing else uses.
+#[async_trait]
+pub trait Fixture: Send + Sync {
+    /// The adapter as one of two workers has it: number 0 or 1. Both work on the same data.
+    fn worker(&self, number: usize) -> &dyn Management;
+
+    /// Puts a peer into the directory of targets.
+    async fn add_target(&self, queue: &PeerQueue, secret: &PropagationSecret, receive_only: bool);
+
+    /// A credential as it is stored.
+    async fn credential(&self, key: &CredentialKey) -> Option<StoredCredential>;
+
+    /// A row as it is stored.
+    async fn row(&self, key: &CredentialKey, target: &PeerQueue) -> Option<StoredRow>;
+
+    /// For how long a page that one worker fetched is kept from the other. `None`: both see all that
+    /// is open, and the library's state store alone decides who publishes.
+    fn claim_lease(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// A credential as an adapter stores it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCredential {
+    /// Its revision.
+    pub revision: u64,
+    /// Whether it is deleted.
+    pub deleted: bool,
+    /// Whether a plain secret is kept.
+    pub keeps_plain_secret: bool,
+    /// How its revision was reported; `None`: not yet.
+    pub reported: Option<Outcome>,
+}
+
+/// A row as an adapter stores it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRow {
+    /// The revision that it is to hold.
+    pub revision: u64,
+    /// Where it stands.
+    pub status: RowStatus,
+    /// The event that carries it.
+    pub event_id: Option<String>,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// Why it failed last.
+    pub reason: Option<String>,
+    /// How the target proved that it holds it.
+    pub proof: Option<Proof>,
+}
+
+/// Makes a test of each rule that a [`Management`](crate::management::Management) must keep. The
+/// argument names an async function without arguments that gives a
+/// [`Fixture`](crate::testing::management::Fixture).
+#[macro_export]
+macro_rules! management_conformance {
+    ($fixture:path) => {
+        $crate::management_conformance! { @cases $fixture:
+            decisions: a_new_credential_has_pending_rows_at_its_revision,
+            decisions: an_unknown_target_changes_nothing,
+            decisions: another_ensure_adds_targets_and_reopens_all_rows,
+            decisions: restrictions_stay_until_they_are_named,
+            decisions: a_decision_that_is_not_newer_is_refused,
+            decisions: a_repeated_decision_has_the_same_answer_and_the_same_rows,
+            decisions: a_rotation_keeps_targets_and_restrictions,
+            decisions: a_repeated_rotation_has_the_same_answer,
+            decisions: what_does_not_exist_is_not_rotated,
+            decisions: a_deletion_keeps_its_targets_and_nothing_else,
+            decisions: a_credential_that_never_was_can_be_deleted,
+            decisions: tracks_and_odd_names_are_kept_apart,
+            decisions: the_directory_gives_secrets_of_known_sources_only,
+            pages: pages_of_any_length_give_all_open_work_once,
+            pages: a_page_tells_all_that_a_delivery_needs,
+            pages: rows_come_back_when_they_are_due_and_not_before,
+            pages: a_token_of_somebody_else_is_refused,
+            marks: the_last_settled_row_settles_the_revision,
+            marks: marks_of_another_revision_change_nothing,
+            marks: rows_that_do_not_exist_are_stale,
+            marks: a_success_stays_a_success,
+            marks: a_success_may_follow_an_error,
+            marks: an_error_to_be_retried_is_outstanding,
+            marks: a_batch_is_answered_entry_by_entry,
+            marks: an_empty_batch_is_no_error,
+            marks: repeats_are_harmless,
+            marks: odd_reasons_are_stored,
+            reports: a_settled_revision_is_reported_once,
+            reports: a_report_of_another_revision_changes_nothing,
+            reports: a_report_clears_the_plain_secret,
+            reports: a_late_success_may_change_the_outcome,
+            races: the_two_last_rows_settled_at_once_are_not_both_outstanding,
+            races: of_decisions_at_once_the_newest_stands,
+            races: a_decision_made_twice_at_once_counts_once,
+            races: each_row_is_claimed_by_one_worker,
+            races: a_worker_that_stalled_cannot_overwrite,
+            crashes: a_decision_cut_off_anywhere_can_be_repeated,
+            crashes: marks_cut_off_anywhere_can_be_repeated,
+        }
+    };
+    (@cases $fixture:path: $($module:ident: $case:ident,)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                $crate::testing::management::$module::$case(&$fixture().await).await;
+            }
+        )*
+    };
+}
