@@ -13,7 +13,8 @@
 //! ```
 //!
 //! What is let through carries a [`Verified`](crate::verify::Verified) in its extensions. What is not
-//! gets the status of the contract and `{"error": CODE, "message": text}`.
+//! gets the status of the contract and `{"error": CODE, "message": text}`; a gRPC client gets the gRPC
+//! status that corresponds, with both as its message.
 //!
 //! # Bodies
 //! A signature covers the whole body, so the body is read before the service sees the request, up to

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
 
 use crate::verify::Refused;
@@ -45,7 +45,14 @@ impl Answer {
         message: "no layer before this route verifies clients",
     };
 
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+    pub(super) fn into_response(self, protocol: Protocol) -> Response<Full<Bytes>> {
+        match protocol {
+            Protocol::Http => self.as_json(),
+            Protocol::Grpc => self.as_grpc(),
+        }
+    }
+
+    fn as_json(self) -> Response<Full<Bytes>> {
         let Self { status, code, message } = self;
         let body = serde_json::json!({ "error": code, "message": message }).to_string();
         let mut response = Response::new(Full::from(body));
@@ -57,6 +64,42 @@ impl Answer {
         }
         response
     }
+
+    /// A gRPC client would read JSON as a broken message of its service. It gets a status and no
+    /// message: gRPC over HTTP/2, "Trailers-Only".
+    fn as_grpc(self) -> Response<Full<Bytes>> {
+        let status = match self.status {
+            StatusCode::UNAUTHORIZED => 16_u16,
+            StatusCode::FORBIDDEN => 7,
+            StatusCode::PAYLOAD_TOO_LARGE => 8,
+            StatusCode::REQUEST_TIMEOUT => 4,
+            StatusCode::BAD_REQUEST => 3,
+            _ => 13,
+        };
+        let mut response = Response::new(Full::default());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from(status));
+        // Codes and messages are plain ASCII without a percent sign.
+        if let Ok(text) = HeaderValue::try_from(format!("{}: {}", self.code, self.message)) {
+            headers.insert("grpc-message", text);
+        }
+        response
+    }
+}
+
+/// How the caller expects to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http,
+    Grpc,
+}
+
+impl Protocol {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        if kind.starts_with(b"application/grpc") { Self::Grpc } else { Self::Http }
+    }
 }
 
 impl From<Refused> for Answer {
@@ -67,6 +110,31 @@ impl From<Refused> for Answer {
             status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             code: code.as_str(),
             message: code.message(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::RefusalCode;
+
+    #[test]
+    fn a_grpc_client_gets_a_status_and_no_body() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(Protocol::of(&headers), Protocol::Http);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
+        assert_eq!(Protocol::of(&headers), Protocol::Grpc);
+        for (code, status) in [
+            (RefusalCode::BadSignature, "16"),
+            (RefusalCode::ClientIpNotAllowed, "7"),
+            (RefusalCode::InternalError, "13"),
+        ] {
+            let response = Answer::from(Refused::from(code)).into_response(Protocol::Grpc);
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers()["grpc-status"], status);
+            let text = response.headers()["grpc-message"].to_str().unwrap();
+            assert_eq!(text, format!("{code}: {}", code.message()));
         }
     }
 }

@@ -12,7 +12,7 @@ use http_body_util::Either;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::answer::{Answer, AnswerBody};
+use super::answer::{Answer, AnswerBody, Protocol};
 use crate::id::{ClientId, Track};
 use crate::verify::{KeyUsed, Verified};
 
@@ -103,7 +103,10 @@ where
                 let answer = self.inner.call(request);
                 Box::pin(async move { Ok(answer.await?.map(Either::Left)) })
             }
-            Err(answer) => Box::pin(async move { Ok(answer.into_response().map(Either::Right)) }),
+            Err(answer) => {
+                let protocol = Protocol::of(request.headers());
+                Box::pin(async move { Ok(answer.into_response(protocol).map(Either::Right)) })
+            }
         }
     }
 }

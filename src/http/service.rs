@@ -13,7 +13,7 @@ use http_body::Body;
 use http_body_util::{Either, Full};
 use tower_service::Service;
 
-use super::answer::{Answer, AnswerBody};
+use super::answer::{Answer, AnswerBody, Protocol};
 use super::receive::{self, BoxError};
 use super::settings::Settings;
 use crate::auth::ClientAddress;
@@ -53,10 +53,11 @@ where
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let settings = self.settings.clone();
+        let protocol = Protocol::of(request.headers());
         Box::pin(async move {
             match verified(&settings, request).await {
                 Ok(request) => Ok(inner.call(request).await?.map(Either::Left)),
-                Err(answer) => Ok(answer.into_response().map(Either::Right)),
+                Err(answer) => Ok(answer.into_response(protocol).map(Either::Right)),
             }
         })
     }

@@ -89,7 +89,7 @@ impl Call {
         self.signature = SigningKey::from_bytes(key.as_bytes()).sign_request(&request).to_string();
     }
 
-    pub fn from_address(mut self, address: &str) -> Self {
+    pub fn coming_from(mut self, address: &str) -> Self {
         self.address = ClientAddress::parse(address);
         self
     }

@@ -62,7 +62,7 @@ async fn a_generated_secret_lets_its_client_in_and_stands_nowhere() {
         NOW + 5
     );
     assert_eq!(at.stored("c").await, Some(expected));
-    let call = Call::signed("c", hash.expose()).from_address("10.1.1.1");
+    let call = Call::signed("c", hash.expose()).coming_from("10.1.1.1");
     assert_eq!(call.refusal(&at.http.verifier().build()).await, None);
 
     let again = at.credentials.create(NewCredential::new(client("c"))).await.unwrap_err();

@@ -31,7 +31,7 @@ async fn a_stored_list_of_which_nothing_is_valid_denies() {
     let verifier = http.verifier().build();
     for list in [r#"["10.0.0.0/33"]"#, "[7]", r#""10.0.0.1""#, r#"[""]"#, "{}", "true"] {
         http.put("c", &record(&hash('a'), "null", list)).await;
-        let call = Call::signed("c", &hash('a')).from_address("10.0.0.1");
+        let call = Call::signed("c", &hash('a')).coming_from("10.0.0.1");
         let refusal = call.refusal(&verifier).await;
         assert_eq!(refusal, Some(RefusalCode::ClientIpNotAllowed), "{list}");
     }

@@ -32,9 +32,9 @@ async fn each_check_comes_before_the_ones_behind_it() {
     assert_eq!(call.refusal(&verifier).await, Some(RefusalCode::ClientExpired));
     http.put("faulty", &record(&hash('a'), &NOW.to_string(), r#"["10.0.0.0/8"]"#)).await;
     assert_eq!(call.refusal(&verifier).await, Some(RefusalCode::MissingClientIp));
-    call = call.from_address("11.0.0.1");
+    call = call.coming_from("11.0.0.1");
     assert_eq!(call.refusal(&verifier).await, Some(RefusalCode::ClientIpNotAllowed));
-    call = call.from_address("10.0.0.1");
+    call = call.coming_from("10.0.0.1");
     assert_eq!(call.refusal(&verifier).await, Some(RefusalCode::BadSignature));
     call.sign(&hash('a'));
     assert_eq!(call.refusal(&verifier).await, None);
