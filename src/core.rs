@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::clock::Clock;
 use crate::cursor::Timestamp;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, EventHub};
+use crate::event::EventHub;
 use crate::gate::Gate;
 use crate::id::{PeerQueue, Track};
 use crate::ledger::Ledger;
@@ -46,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) locks: CredentialLocks,
     pub(crate) recent: RecentVersions,
     pub(crate) limits: Limits,
+    /// Cancelled when the peer closes: nothing new is begun.
+    pub(crate) stop: CancellationToken,
     /// Cancelled when the time to finish is over: whatever still waits gives up.
     pub(crate) abort: CancellationToken,
 }
@@ -112,34 +113,6 @@ impl Core {
         tokio::select! {
             () = tokio::time::sleep(delay) => true,
             () = self.abort.cancelled() => false,
-        }
-    }
-
-    /// Tries until it works, fails for good (`transient` says no) or the time to finish is over
-    /// (`None`).
-    pub(crate) async fn persist<T, E, F>(
-        &self,
-        what: &'static str,
-        transient: impl Fn(&E) -> bool,
-        mut attempt: impl FnMut() -> F,
-    ) -> Option<Result<T, E>>
-    where
-        F: Future<Output = Result<T, E>>,
-        E: std::fmt::Display,
-    {
-        let mut failures = 0;
-        loop {
-            match attempt().await {
-                Err(error) if transient(&error) => {
-                    let reason = error.to_string();
-                    self.hub.emit(Event::Retrying { what, reason });
-                    if !self.pause(failures).await {
-                        return None;
-                    }
-                    failures = failures.saturating_add(1);
-                }
-                settled => return Some(settled),
-            }
         }
     }
 }

@@ -40,31 +40,32 @@ pub(crate) async fn decide(
     let mut floor = 0;
     for _ in 0..ROUNDS {
         let revision = open(core, key, floor).await?;
-        let attempted = attempt(core, &*management, key, request, revision).await;
-        if let Ok(Some(recorded)) = attempted {
-            return Ok((recorded, revision));
-        }
+        let failure = match attempt(core, &*management, key, request, revision).await {
+            Ok(recorded) => return Ok((recorded, revision)),
+            Err(failure) => failure,
+        };
         // If this fails, others (and the next round) wait for the lease to end: a delay, no fault.
         let _ = core.ledger.abandon_revision(key, revision).await;
-        match attempted {
-            // What overtook it here moved the cursor, so the next revision is greater.
-            Ok(_) => {}
-            Err(Failure::Stale(current)) => floor = current.get().saturating_add(1),
-            Err(Failure::Final(error)) => return Err(error),
+        match failure {
+            Failure::Overtaken(least) => floor = least,
+            Failure::Final(error) => return Err(error),
         }
     }
     Err(Error::new(ErrorKind::Superseded, "newer decisions kept overtaking this one"))
 }
 
 enum Failure {
-    Stale(Revision),
+    /// Something newer stands: the next attempt needs a revision of at least this number.
+    Overtaken(u64),
     Final(Error),
 }
 
 impl From<ManagementError> for Failure {
     fn from(error: ManagementError) -> Self {
         match error.kind() {
-            ManagementErrorKind::StaleRevision(current) => Self::Stale(*current),
+            ManagementErrorKind::StaleRevision(current) => {
+                Self::Overtaken(current.get().saturating_add(1))
+            }
             _ => Self::Final(error.into()),
         }
     }
@@ -98,14 +99,14 @@ async fn open(core: &Core, key: &CredentialKey, floor: u64) -> Result<Revision> 
     }
 }
 
-/// One attempt under one revision; `None` when something newer is in effect here already.
+/// One attempt under one revision.
 async fn attempt(
     core: &Core,
     management: &dyn Management,
     key: &CredentialKey,
     request: &Request,
     revision: Revision,
-) -> Result<Option<Recorded>, Failure> {
+) -> Result<Recorded, Failure> {
     let recorded = request.record(management, key, revision, core.clock.now_ms()).await?;
     let Some(recorded) = recorded else {
         let error = Error::new(
@@ -114,9 +115,7 @@ async fn attempt(
         );
         return Err(Failure::Final(error));
     };
-    if !apply_locally(core, key, request, &recorded.stored, revision).await? {
-        return Ok(None);
-    }
+    apply_locally(core, key, request, &recorded.stored, revision).await?;
     core.ledger.settle_revision(key, revision).await?;
     let removed = matches!(request, Request::Revoke { .. });
     core.hub.emit(Event::Decided { key: key.clone(), revision, removed });
@@ -127,19 +126,19 @@ async fn attempt(
             tracing::warn!("left to the next sync: {error}");
         }
     }
-    Ok(Some(recorded))
+    Ok(recorded)
 }
 
 /// Brings the authority's own store to the revision and moves its cursor with it, so that an older
-/// event from elsewhere cannot undo it. `false` when something newer is in effect.
+/// event from elsewhere cannot undo it.
 async fn apply_locally(
     core: &Core,
     key: &CredentialKey,
     request: &Request,
     stored: &StoredRestrictions,
     revision: Revision,
-) -> Result<bool, Failure> {
-    let Some(store) = core.store(key.track) else { return Ok(true) };
+) -> Result<(), Failure> {
+    let Some(store) = core.store(key.track) else { return Ok(()) };
     let change = VersionedChange {
         client_id: key.client_id.clone(),
         version: local_version(core, key, revision),
@@ -147,11 +146,12 @@ async fn apply_locally(
     };
     let applied = core.apply(&**store, vec![change]).await;
     for outcome in applied {
-        if let Applied::Stale(_) = outcome? {
-            return Ok(false);
+        if let Applied::Stale(held) = outcome? {
+            let least = held.ts.next_whole().ok_or_else(|| Failure::Final(Opened::exhausted()))?;
+            return Err(Failure::Overtaken(least));
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 impl Request {

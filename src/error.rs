@@ -17,6 +17,8 @@ pub enum ErrorKind {
     ManagementNotConfigured,
     /// The management side does not know the client on that track.
     UnknownClient,
+    /// There is no credential of that client to manage.
+    ClientNotFound,
     /// An argument or option is not acceptable; the message names it and what was expected.
     InvalidOptions,
     /// Another decision about the same credential overtook this one; nothing of this one remains.
@@ -41,6 +43,7 @@ impl ErrorKind {
             Self::Broker => true,
             Self::ManagementNotConfigured
             | Self::UnknownClient
+            | Self::ClientNotFound
             | Self::InvalidOptions
             | Self::Superseded
             | Self::Store
@@ -93,12 +96,13 @@ impl Error {
     }
 
     /// The code that peers in other languages use for it: `MANAGEMENT_NOT_CONFIGURED`,
-    /// `UNKNOWN_CLIENT`, `INVALID_OPTIONS`, and `INTERNAL_ERROR` for all else.
+    /// `UNKNOWN_CLIENT`, `CLIENT_NOT_FOUND`, `INVALID_OPTIONS`, and `INTERNAL_ERROR` for all else.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self.kind {
             ErrorKind::ManagementNotConfigured => "MANAGEMENT_NOT_CONFIGURED",
             ErrorKind::UnknownClient => "UNKNOWN_CLIENT",
+            ErrorKind::ClientNotFound => "CLIENT_NOT_FOUND",
             ErrorKind::InvalidOptions => "INVALID_OPTIONS",
             ErrorKind::Superseded
             | ErrorKind::Store

@@ -1,6 +1,7 @@
 //! What happens on a mesh, as it happens: for logs, metrics and pages.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -221,7 +222,11 @@ impl EventHub {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(observer) = &self.observer {
-            observer.on_event(&event);
+            // An observer that panics must not take a pipeline with it.
+            let told = std::panic::catch_unwind(AssertUnwindSafe(|| observer.on_event(&event)));
+            if told.is_err() {
+                tracing::error!("the observer panicked");
+            }
         }
         // No reader is no fault.
         let _ = self.readers.send(event);

@@ -29,7 +29,7 @@ pub(crate) async fn run(core: Arc<Core>, mut deliveries: Deliveries, prefetch: u
     let tracks = Tracks::start(&core, &tasks, prefetch);
     let (acks, received) = mpsc::channel(prefetch);
     tasks.spawn(acks::run(core.clone(), received));
-    while let Some(delivery) = deliveries.recv().await {
+    while let Some(Some(delivery)) = core.abort.run_until_cancelled(deliveries.recv()).await {
         match triage(&delivery.body, &core) {
             Triage::Apply(event) => tracks.send(&core, &tasks, event, delivery).await,
             Triage::Ack(ack) => forward(&acks, ack, delivery).await,

@@ -54,6 +54,7 @@
 
 pub mod auth;
 pub mod clock;
+pub mod credentials;
 pub mod cursor;
 pub mod entropy;
 pub mod error;
@@ -61,6 +62,14 @@ pub mod id;
 pub mod secret;
 pub mod state;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod verify;
+
+#[cfg(feature = "reqwest")]
+pub mod client;
+#[cfg(feature = "tower")]
+pub mod http;
 
 #[cfg(feature = "propagation")]
 pub mod broker;
@@ -70,13 +79,13 @@ pub mod event;
 pub mod management;
 #[cfg(feature = "propagation")]
 pub mod propagator;
-#[cfg(feature = "testing")]
-pub mod testing;
 
 mod hex;
 
 #[cfg(feature = "propagation")]
 mod backoff;
+#[cfg(feature = "propagation")]
+mod callbacks;
 #[cfg(feature = "propagation")]
 mod core;
 #[cfg(feature = "propagation")]

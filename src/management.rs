@@ -18,8 +18,8 @@
 //!    answer [`Marked::Stale`]. The library holds back what it knows to be outdated, also for an
 //!    adapter that ignores this rule, but only the database can decide a race between two replicas.
 //! 2. **Status only moves forward** within a revision: pending, sent, then success or error.
-//!    [`Management::mark_target_sent`] touches rows that are pending or due again, never one that
-//!    is `success`. A success may follow an error (the target was mended), an error never follows a
+//!    [`Management::mark_target_sent`] touches rows that are open, never one that is `success` or
+//!    an `error` without a time to try again. A success may follow an error (the target was mended), an error never follows a
 //!    success.
 //! 3. **Repeats are harmless.** Every callback may be called again with the same input, after a
 //!    crash or a lost answer, and must then end in the same rows and the same answer.
@@ -28,20 +28,20 @@
 //!    must not both see the other one as outstanding.
 
 use std::fmt;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::error::{Cause, Error, ErrorKind};
 use crate::id::{ClientId, CredentialKey, EventId, PeerQueue, Revision};
 use crate::secret::{ClientSecret, PropagationSecret, SecretHash};
 use crate::store::{AllowedIps, Expiry};
 
+mod error;
 mod memory;
 mod rows;
 #[cfg(feature = "sql")]
 pub mod sql;
 
+pub use error::{ManagementError, ManagementErrorKind};
 pub use memory::{CredentialView, MemoryManagement, RowView};
 pub use rows::{
     FetchPending, Operation, PendingPage, PendingPropagation, PendingTarget, PendingWork, RowStatus,
@@ -56,18 +56,22 @@ pub use rows::{
 /// nothing. A permanent one is reported and, where it concerns a row, tried again by a later sync.
 ///
 /// # Cancellation
-/// The library does not drop a callback's future before it ends, except when the runtime shuts
-/// down; an adapter should run each callback in one transaction, so that this is harmless too.
+/// A callback that takes longer than
+/// [`callback_timeout`](crate::propagator::Builder::callback_timeout) is dropped, as is one that is
+/// under way when the time to close is over. An adapter should run each callback in one transaction,
+/// so that this is harmless.
 #[async_trait]
 pub trait Management: Send + Sync + fmt::Debug + 'static {
     /// Records a decision to create, change or delete a credential, in one transaction: store the
     /// credential under `request.revision`, add rows for the targets that are new to it, and set
     /// *all* its rows to pending at that revision (attempts 0, no event id, no reason). Targets
-    /// that the credential has and the request does not name stay its targets.
+    /// that the credential has and the request does not name stay its targets. A credential that
+    /// was deleted starts anew: without an allow-list in the request it stores an *empty* one, since
+    /// targets may still hold the old one and would keep it if they were told nothing.
     ///
     /// # Errors
-    /// [`ManagementError::stale_revision`] when the credential has a revision that is not smaller,
-    /// unless it is equal and the request is a repeat. [`ManagementError::unknown_target`] when a
+    /// [`ManagementError::stale_revision`] when the credential has a revision that is not smaller.
+    /// (The same decision under the same revision, hash and all, is a repeat and passes.) [`ManagementError::unknown_target`] when a
     /// target is not in the directory: nothing changes then.
     async fn upsert_credential_with_targets(
         &self,
@@ -111,8 +115,8 @@ pub trait Management: Send + Sync + fmt::Debug + 'static {
         source: &PeerQueue,
     ) -> Result<Option<PropagationSecret>, ManagementError>;
 
-    /// Events were confirmed by the broker: each row that is at that revision and not settled
-    /// becomes `sent`, with its event id, its time, the number of attempts and when to try again.
+    /// Events were confirmed by the broker: each row that is at that revision and open (pending,
+    /// sent, or an error with a time to try again) becomes `sent`, with its event id, its time, the number of attempts and when to try again.
     /// Also called for a row that is `sent` and whose event still waits in the target's queue, to
     /// move the time of the next try.
     async fn mark_target_sent(&self, sent: &[TargetSent]) -> Result<(), ManagementError>;
@@ -134,7 +138,7 @@ pub trait Management: Send + Sync + fmt::Debug + 'static {
 
     /// No target of a revision is outstanding any more: record the outcome, and clear the plain
     /// secret where one was kept, if the credential is still at that revision. May be called more
-    /// than once.
+    /// than once; of several outcomes of one revision the best stays, since rows only get better.
     async fn mark_credential_fully_propagated(
         &self,
         report: FullyPropagated,
@@ -318,15 +322,16 @@ pub struct FullyPropagated {
     pub at_ms: u64,
 }
 
-/// How a revision ended over all targets. Exhaustive: these are the three of the reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How a revision ended over all targets, from the worst to the best. Exhaustive: these are the
+/// three of the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// Every target holds it.
-    Success,
-    /// Some targets hold it.
-    Partial,
     /// No target holds it.
     Error,
+    /// Some targets hold it.
+    Partial,
+    /// Every target holds it.
+    Success,
 }
 
 impl Outcome {
@@ -348,104 +353,6 @@ impl Outcome {
             Self::Partial => "partial",
             Self::Error => "error",
         }
-    }
-}
-
-/// A failed callback.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct ManagementError {
-    kind: ManagementErrorKind,
-    message: String,
-    source: Option<Arc<dyn std::error::Error + Send + Sync + 'static>>,
-}
-
-/// What an adapter can say of a failure.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ManagementErrorKind {
-    /// Trying again may help.
-    Transient,
-    /// The same call will fail again.
-    Permanent,
-    /// The credential has this revision, which is not smaller than the one offered.
-    StaleRevision(Revision),
-    /// This target is not in the directory.
-    UnknownTarget(PeerQueue),
-}
-
-impl ManagementError {
-    /// Trying again may help.
-    pub fn transient(message: impl Into<String>) -> Self {
-        Self { kind: ManagementErrorKind::Transient, message: message.into(), source: None }
-    }
-
-    /// The same call will fail again.
-    pub fn permanent(message: impl Into<String>) -> Self {
-        Self { kind: ManagementErrorKind::Permanent, message: message.into(), source: None }
-    }
-
-    /// The credential has this revision, which is not smaller than the one offered.
-    #[must_use]
-    pub fn stale_revision(current: Revision) -> Self {
-        Self {
-            kind: ManagementErrorKind::StaleRevision(current),
-            message: format!("the credential is at revision {current} already"),
-            source: None,
-        }
-    }
-
-    /// This target is not in the directory.
-    #[must_use]
-    pub fn unknown_target(target: PeerQueue) -> Self {
-        Self {
-            message: format!("target {target} is not in the directory"),
-            kind: ManagementErrorKind::UnknownTarget(target),
-            source: None,
-        }
-    }
-
-    /// Adds the cause.
-    #[must_use]
-    pub fn with_source(mut self, source: impl Into<Cause>) -> Self {
-        self.source = Some(Arc::from(source.into()));
-        self
-    }
-
-    /// What kind of failure.
-    #[must_use]
-    pub fn kind(&self) -> &ManagementErrorKind {
-        &self.kind
-    }
-
-    /// Whether trying again may help.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self.kind {
-            ManagementErrorKind::Transient => true,
-            ManagementErrorKind::Permanent
-            | ManagementErrorKind::StaleRevision(_)
-            | ManagementErrorKind::UnknownTarget(_) => false,
-        }
-    }
-}
-
-impl From<ManagementError> for Error {
-    fn from(error: ManagementError) -> Self {
-        let transient = error.is_transient();
-        let (kind, message) = match error.kind() {
-            ManagementErrorKind::UnknownTarget(target) => (
-                ErrorKind::InvalidOptions,
-                format!("targets: expected peers of the directory, {target} is not in it"),
-            ),
-            ManagementErrorKind::StaleRevision(_) => {
-                (ErrorKind::Superseded, "a newer decision overtook this one".to_owned())
-            }
-            ManagementErrorKind::Transient | ManagementErrorKind::Permanent => {
-                (ErrorKind::Management, "the management side failed".to_owned())
-            }
-        };
-        Self::new(kind, message).with_source(error).transient(transient)
     }
 }
 

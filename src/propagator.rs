@@ -59,6 +59,15 @@ struct Inner {
     closing: Mutex<()>,
 }
 
+/// The last handle is gone without `close`: everything ends at once; what is not finished stays with
+/// the broker and the management side.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.core.abort.cancel();
+    }
+}
+
 impl Propagator {
     /// Creates a credential or gives an existing one a new secret. When this returns, the decision
     /// is recorded at the management side and in effect in this peer's own store; a sync brings it
@@ -132,6 +141,9 @@ impl Propagator {
         let inner = self.inner.clone();
         self.call(|core| async move {
             let _one = inner.syncing.lock().await;
+            if core.stop.is_cancelled() {
+                return Err(closed());
+            }
             let result = outbound::sync(core.clone(), inner.declared.clone()).await;
             let at_ms = core.clock.now_ms();
             let last = match &result {
@@ -203,8 +215,8 @@ impl Propagator {
         inner.stop.cancel();
         inner.calls.close();
         inner.tasks.close();
-        inner.core.transport.stop_consuming().await;
         let in_hand = async {
+            inner.core.transport.stop_consuming().await;
             inner.calls.wait().await;
             inner.tasks.wait().await;
         };

@@ -261,6 +261,9 @@ async fn close_books(core: &Core, answers: &[Settlement], results: &mut [Result<
     }
 }
 
+/// So many transient failures in a row mean that it is not the row: the rest is not tried.
+pub(crate) const CONVINCED: usize = 3;
+
 /// Calls with all entries at once; if that fails, with each by itself, so that one bad row does not
 /// fail the others.
 async fn together<'a, T: Sync, R>(
@@ -275,9 +278,18 @@ async fn together<'a, T: Sync, R>(
         Err(error) if entries.len() == 1 => vec![Err(error)],
         Err(_) => {
             let mut results = Vec::with_capacity(entries.len());
+            let mut away = 0;
             for entry in entries {
+                if away == CONVINCED {
+                    results.push(Err(ManagementError::transient("the management side is away")));
+                    continue;
+                }
                 let one = std::slice::from_ref(entry);
                 let answer = counted(one, call(one).await);
+                away = match &answer {
+                    Err(error) if error.is_transient() => away + 1,
+                    _ => 0,
+                };
                 results.push(answer.and_then(|mut answers| answers.pop().ok_or_else(miscounted)));
             }
             results

@@ -29,6 +29,13 @@ impl SourceCache {
         (now_ms.abs_diff(*at_ms) < BELIEVED_MS).then(|| secret.clone())
     }
 
+    /// What was remembered, however long ago.
+    #[allow(clippy::option_option)]
+    pub(crate) fn outdated(&self, source: &PeerQueue) -> Option<Option<PropagationSecret>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(source).map(|(secret, _)| secret.clone())
+    }
+
     pub(crate) fn put(&self, source: &PeerQueue, secret: Option<PropagationSecret>, now_ms: u64) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {

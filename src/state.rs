@@ -23,6 +23,9 @@ pub(crate) use transact::{Decided, transact};
 /// Where records stand unless configured: the prefix that Node peers use.
 pub(crate) const DEFAULT_PREFIX: &str = "propagation";
 
+/// What stands at a name that was taken.
+const CLAIMED: &str = "1";
+
 /// Where a value stands: a key of its own, or a field of a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -154,6 +157,31 @@ pub trait StateStore: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Transient when the store cannot be reached now: then each transaction happened or not.
     async fn commit(&self, transactions: &[Transaction]) -> Result<Vec<Committed>, StoreError>;
+
+    /// Reads some keys and then takes a name that can be taken once: sets it to `1` for a while,
+    /// unless it holds something. Tells what was read, and whether the name was free. A store that
+    /// can do both in one round trip should: it happens once per verified request.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or refuses the write: then the name was taken or not.
+    async fn read_and_claim(
+        &self,
+        keys: &[Key],
+        name: &str,
+        ttl: Duration,
+    ) -> Result<(Vec<Option<String>>, bool), StoreError> {
+        let values = self.get(keys).await?;
+        let claim = Key::value(name);
+        let transaction = Transaction::default()
+            .check(claim.clone(), None)
+            .write(Write::set_for(claim, CLAIMED, ttl));
+        match self.commit(&[transaction]).await?.pop() {
+            Some(Committed::Done) => Ok((values, true)),
+            Some(Committed::Conflict) => Ok((values, false)),
+            Some(Committed::Refused(why)) => Err(StoreError::permanent(why)),
+            None => Err(StoreError::permanent("the store did not say what became of a claim")),
+        }
+    }
 
     /// A page of a hash's fields, in no order; `after` is what the page before returned. A field
     /// that is there all the while appears at least once.

@@ -16,6 +16,7 @@ mod record;
 pub use allowed_ips::AllowedIps;
 #[cfg(feature = "redis")]
 pub use keyed::RedisCredentialStore;
+pub(crate) use keyed::nonce_name;
 pub use keyed::{KeyedCredentialStore, MemoryCredentialStore};
 pub use record::Credential;
 
@@ -84,6 +85,15 @@ pub trait CredentialStore: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Transient when the store cannot be reached; permanent when the record cannot be read.
     async fn get(&self, client_id: &ClientId) -> Result<Option<Credential>, StoreError>;
+
+    /// The hash before the last change of it, while the store still keeps it. A store that keeps
+    /// none says `None`, which is what the provided method does.
+    ///
+    /// # Errors
+    /// Transient when the store cannot be reached.
+    async fn previous(&self, _client_id: &ClientId) -> Result<Option<SecretHash>, StoreError> {
+        Ok(None)
+    }
 
     /// The version that was applied last, be it a removal.
     ///

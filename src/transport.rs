@@ -27,6 +27,10 @@ pub(crate) trait Transport: Send + Sync + fmt::Debug + 'static {
     /// Declares a peer's queue as the wire contract says and reports what stands in it.
     async fn declare(&self, queue: &PeerQueue) -> Result<QueueDepth, DeclareError>;
 
+    /// Whether the broker is there: heard on the publishing side within this time, or answering
+    /// now. Only then a publish or a declaration without an answer is the queue's fault.
+    async fn answers(&self, heard_within: Duration) -> bool;
+
     /// The state of both directions, now and on every change.
     fn health(&self) -> watch::Receiver<LinkHealth>;
 
@@ -52,6 +56,12 @@ impl Delivery {
         Self { body, settle }
     }
 
+    /// Whether its connection has ended: it can no longer be settled, and the broker delivers the
+    /// message again.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.settle.is_dead()
+    }
+
     /// Settles the delivery: the broker forgets it. On a connection that is gone this does nothing;
     /// the broker will deliver the message again.
     pub(crate) async fn ack(self) {
@@ -71,6 +81,9 @@ impl fmt::Debug for Delivery {
 #[async_trait]
 pub(crate) trait Settle: Send + Sync {
     async fn ack(self: Box<Self>);
+
+    /// Whether that channel has ended.
+    fn is_dead(&self) -> bool;
 }
 
 /// What stands in a queue, as the broker answered the declaration.

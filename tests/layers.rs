@@ -20,8 +20,13 @@ const LAYERS: &[&str] = &[
     "auth",
     "state",
     "store",
+    "credentials",
+    "verify",
+    "http",
+    "client",
     "wire",
     "management",
+    "callbacks",
     "event",
     "transport",
     "ledger",
@@ -35,6 +40,7 @@ const LAYERS: &[&str] = &[
     "outbound",
     "decision",
     "propagator",
+    "testing",
 ];
 
 /// Drivers and the only places that name them.

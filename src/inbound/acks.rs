@@ -33,7 +33,7 @@ type Batch = Vec<(Item, u32)>;
 
 /// Runs until the channel is closed and nothing is left, or `core.abort` is cancelled.
 pub(super) async fn run(core: Arc<Core>, mut received: mpsc::Receiver<Item>) {
-    let mut parked: Parking<EventId, Item> = Parking::new();
+    let mut parked: Parking<EventId, AckReceived> = Parking::new();
     let mut rounds: FuturesUnordered<BoxFuture<'static, Batch>> = FuturesUnordered::new();
     let mut open = true;
     while open || !parked.is_empty() || !rounds.is_empty() {
@@ -57,7 +57,7 @@ pub(super) async fn run(core: Arc<Core>, mut received: mpsc::Receiver<Item>) {
     }
 }
 
-fn park(core: &Core, parked: &mut Parking<EventId, Item>, left: Batch) {
+fn park(core: &Core, parked: &mut Parking<EventId, AckReceived>, left: Batch) {
     for (item, failures) in left {
         parked.park(core, item.0.ack_event_id.clone(), item, failures);
     }

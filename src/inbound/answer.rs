@@ -1,11 +1,13 @@
 //! Tells the source how its event ended, then settles the delivery. In this order: a crash in
 //! between brings the event back, and it is answered again.
+//!
+//! What the event did is durable already. So a source that cannot be answered for a while is let go
+//! of and asks again: its deliveries must not fill the window that all sources share.
 
 use super::triage::Declined;
 use crate::core::Core;
 use crate::event::Event;
 use crate::id::{EventId, PeerQueue};
-use crate::management::ManagementError;
 use crate::secret::PropagationSecret;
 use crate::store::{Applied, Change};
 use crate::transport::{Delivery, PublishError};
@@ -36,9 +38,7 @@ pub(super) async fn applied(
         Applied::Changed | Applied::Already => None,
     };
     let answer = Answer { to: &source, event_id: &event.version.event_id, error: None, held };
-    if answer.send(core).await {
-        delivery.ack().await;
-    }
+    answer.deliver(core, delivery).await;
 }
 
 /// An event can never be applied.
@@ -50,10 +50,11 @@ pub(super) async fn decline(core: &Core, declined: Declined, delivery: Delivery)
         sender: Some(source.clone()),
     });
     let answer = Answer { to: &source, event_id: &event_id, error: Some(&reason), held: None };
-    if answer.send(core).await {
-        delivery.ack().await;
-    }
+    answer.deliver(core, delivery).await;
 }
+
+/// After so many failures (about ten seconds) that are not the broker's, the source is let go of.
+const PATIENCE: u32 = 6;
 
 struct Answer<'a> {
     to: &'a PeerQueue,
@@ -62,37 +63,63 @@ struct Answer<'a> {
     held: Option<Held>,
 }
 
+/// Why an answer did not go out.
+enum Unsent {
+    /// There is no such queue. It is the source's to declare: made here, every sender name that
+    /// somebody makes up would become a queue.
+    NoQueue,
+    /// It may work later. With `broker`, nothing at all can be published now.
+    Failed { reason: String, broker: bool },
+    /// The peer is closing.
+    Closed,
+}
+
 impl Answer<'_> {
-    /// Publishes the answer. Returns whether the delivery is done with; otherwise the time to
-    /// finish is over and it stays with the broker.
-    async fn send(&self, core: &Core) -> bool {
-        let Some(body) = self.body(core).await else {
-            return false;
-        };
-        let publish = || core.transport.publish(self.to, body.clone());
-        let transient = |error: &PublishError| match error {
-            PublishError::Refused | PublishError::Unavailable => true,
-            PublishError::Unroutable | PublishError::Closed => false,
-        };
-        match core.persist("answering a credential event", transient, publish).await {
-            Some(Ok(())) => true,
-            // The queue is the source's to declare: made here, every sender name that somebody
-            // makes up would become a queue. The source asks again once it is back.
-            Some(Err(PublishError::Unroutable)) => {
-                core.hub.emit(Event::AnswerUndeliverable { source: self.to.clone() });
-                true
+    /// Publishes the answer and settles the delivery.
+    async fn deliver(&self, core: &Core, delivery: Delivery) {
+        let mut failures = 0;
+        // A delivery whose connection has ended comes again, and that copy will be answered.
+        while !delivery.is_dead() {
+            match self.send(core, failures >= PATIENCE).await {
+                Ok(()) => return delivery.ack().await,
+                Err(Unsent::Closed) => return,
+                Err(Unsent::Failed { broker, .. }) if !broker && failures >= PATIENCE => break,
+                Err(Unsent::NoQueue) => break,
+                Err(Unsent::Failed { reason, .. }) => {
+                    let what = "answering a credential event";
+                    core.hub.emit(Event::Retrying { what, reason });
+                }
             }
-            Some(Err(_)) | None => false,
+            if !core.pause(failures).await {
+                return;
+            }
+            failures = failures.saturating_add(1);
+        }
+        if !delivery.is_dead() {
+            core.hub.emit(Event::AnswerUndeliverable { source: self.to.clone() });
+            delivery.ack().await;
         }
     }
 
-    async fn body(&self, core: &Core) -> Option<Vec<u8>> {
-        let secret = source_secret(core, self.to).await?;
+    async fn send(&self, core: &Core, last: bool) -> Result<(), Unsent> {
+        let secret = source_secret(core, self.to, last).await?;
+        let broker = !core.transport.health().borrow().publisher.is_up();
+        match core.transport.publish(self.to, self.body(core, secret.as_ref())).await {
+            Ok(()) => Ok(()),
+            Err(PublishError::Unroutable) => Err(Unsent::NoQueue),
+            Err(PublishError::Closed) => Err(Unsent::Closed),
+            Err(error @ (PublishError::Refused | PublishError::Unavailable)) => {
+                Err(Unsent::Failed { reason: error.to_string(), broker })
+            }
+        }
+    }
+
+    fn body(&self, core: &Core, secret: Option<&PropagationSecret>) -> Vec<u8> {
         let event_id = EventId::random(&*core.entropy);
         let ack = AckEvent {
             event_id: &event_id,
             ts: core.timestamp(),
-            propagation_secret: secret.as_ref().map_or("", PropagationSecret::expose),
+            propagation_secret: secret.map_or("", PropagationSecret::expose),
             sender_amqp_queue: &core.own,
             op: AckEvent::OP,
             ack_event_id: self.event_id,
@@ -100,29 +127,34 @@ impl Answer<'_> {
             ack_reason: self.error,
             held: self.held.clone(),
         };
-        Some(ack.to_body())
+        ack.to_body()
     }
 }
 
-/// The secret to sign with: from the configuration, else from the management side, else none.
-/// `None` when the time to finish is over.
-#[allow(clippy::option_option)]
-async fn source_secret(core: &Core, source: &PeerQueue) -> Option<Option<PropagationSecret>> {
+/// The secret to sign with: from the configuration, else from the management side, else none. On
+/// the `last` try what was known before is good enough.
+async fn source_secret(
+    core: &Core,
+    source: &PeerQueue,
+    last: bool,
+) -> Result<Option<PropagationSecret>, Unsent> {
     if let Some(secret) = core.source_secrets.get(source) {
-        return Some(Some(secret.clone()));
+        return Ok(Some(secret.clone()));
     }
-    let Some(management) = &core.management else {
-        return Some(None);
-    };
+    let Some(management) = &core.management else { return Ok(None) };
     if let Some(secret) = core.known_sources.get(source, core.clock.now_ms()) {
-        return Some(secret);
+        return Ok(secret);
     }
-    let fetch = || management.fetch_source_propagation_secret(source);
-    let secret = core
-        .persist("looking up a source's secret", ManagementError::is_transient, fetch)
-        .await?
+    let secret = match management.fetch_source_propagation_secret(source).await {
+        Ok(secret) => secret,
+        Err(error) if error.is_transient() => {
+            let outdated = core.known_sources.outdated(source).filter(|_| last);
+            let failed = Unsent::Failed { reason: error.to_string(), broker: false };
+            return outdated.ok_or(failed);
+        }
         // Refused for good: better an unsigned answer than none.
-        .unwrap_or_default();
+        Err(_) => None,
+    };
     core.known_sources.put(source, secret.clone(), core.clock.now_ms());
-    Some(secret)
+    Ok(secret)
 }

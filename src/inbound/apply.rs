@@ -44,7 +44,7 @@ pub(super) async fn run(
 struct Applier {
     core: Arc<Core>,
     store: Arc<dyn CredentialStore>,
-    parked: Parking<ClientId, Item>,
+    parked: Parking<ClientId, Box<ApplyReceived>>,
     tasks: TaskTracker,
 }
 

@@ -6,28 +6,30 @@ use std::hash::Hash;
 
 use tokio::time::Instant;
 
+use super::Pending;
 use crate::core::Core;
 
-/// Items by key. Bounded by the prefetch: every item holds an unsettled delivery.
+/// Items by key. Bounded by the prefetch: every item holds an unsettled delivery, and those whose
+/// connection has ended, which come again, are dropped.
 #[derive(Debug)]
-pub(super) struct Parking<K, T> {
-    places: HashMap<K, Place<T>>,
+pub(super) struct Parking<K, M> {
+    places: HashMap<K, Place<M>>,
 }
 
 #[derive(Debug)]
-struct Place<T> {
-    items: VecDeque<T>,
+struct Place<M> {
+    items: VecDeque<Pending<M>>,
     failures: u32,
     due: Instant,
 }
 
 /// Items that were taken out again, with how often their key has failed.
-pub(super) struct Due<T> {
-    pub(super) items: VecDeque<T>,
+pub(super) struct Due<M> {
+    pub(super) items: VecDeque<Pending<M>>,
     pub(super) failures: u32,
 }
 
-impl<K: Hash + Eq + Clone, T> Parking<K, T> {
+impl<K: Hash + Eq + Clone, M> Parking<K, M> {
     pub(super) fn new() -> Self {
         Self { places: HashMap::new() }
     }
@@ -37,9 +39,10 @@ impl<K: Hash + Eq + Clone, T> Parking<K, T> {
     }
 
     /// Puts an item behind those that wait under its key; gives it back where none does.
-    pub(super) fn queue_behind(&mut self, key: &K, item: T) -> Option<T> {
+    pub(super) fn queue_behind(&mut self, key: &K, item: Pending<M>) -> Option<Pending<M>> {
         match self.places.get_mut(key) {
             Some(place) => {
+                drop_dead(&mut place.items);
                 place.items.push_back(item);
                 None
             }
@@ -48,7 +51,7 @@ impl<K: Hash + Eq + Clone, T> Parking<K, T> {
     }
 
     /// Keeps items that failed `failures + 1` times.
-    pub(super) fn park(&mut self, core: &Core, key: K, item: T, failures: u32) {
+    pub(super) fn park(&mut self, core: &Core, key: K, item: Pending<M>, failures: u32) {
         let due = Instant::now() + core.limits.retry.delay(failures, &*core.entropy);
         let place = self.places.entry(key).or_insert_with(|| Place {
             items: VecDeque::new(),
@@ -64,7 +67,7 @@ impl<K: Hash + Eq + Clone, T> Parking<K, T> {
     }
 
     /// Takes out what is due now.
-    pub(super) fn take_due(&mut self) -> Vec<Due<T>> {
+    pub(super) fn take_due(&mut self) -> Vec<Due<M>> {
         let now = Instant::now();
         let due: Vec<K> = self
             .places
@@ -74,11 +77,16 @@ impl<K: Hash + Eq + Clone, T> Parking<K, T> {
             .collect();
         due.into_iter()
             .filter_map(|key| {
-                let Place { items, failures, .. } = self.places.remove(&key)?;
+                let Place { mut items, failures, .. } = self.places.remove(&key)?;
+                drop_dead(&mut items);
                 Some(Due { items, failures })
             })
             .collect()
     }
+}
+
+fn drop_dead<M>(items: &mut VecDeque<Pending<M>>) {
+    items.retain(|(_, delivery)| !delivery.is_dead());
 }
 
 /// Waits until something is due; for ever when nothing is parked.

@@ -83,8 +83,10 @@ pub(crate) enum Claim {
     Answered { event_id: EventId, answer: Answer },
     /// It was published and its answer may still come.
     NotDue,
-    /// A newer revision is current, or is just being decided.
-    Superseded,
+    /// A decision is being made that may replace the revision.
+    Busy,
+    /// A newer revision is current.
+    Outdated,
 }
 
 /// The right to publish one event once.
@@ -118,12 +120,14 @@ impl Ledger {
         let InFlight { key, target, revision, .. } = &row.flight;
         let known: RevisionRecord = parse(read, 1).unwrap_or_default();
         let currency = known.currency(*revision, now_ms, self.timing.operation_lease);
-        if currency != Currency::Current {
-            return (Claim::Superseded, Vec::new());
+        match currency {
+            Currency::Current => {}
+            Currency::Busy => return (Claim::Busy, Vec::new()),
+            Currency::Outdated => return (Claim::Outdated, Vec::new()),
         }
         let old: Option<FlightRecord> = parse(read, 0);
         if old.as_ref().is_some_and(|old| old.revision > *revision) {
-            return (Claim::Superseded, Vec::new());
+            return (Claim::Outdated, Vec::new());
         }
         let old = old.filter(|old| old.revision == *revision);
         if let Some((event_id, answer)) =
@@ -156,7 +160,12 @@ impl Ledger {
         now_ms: u64,
     ) -> (FlightRecord, bool) {
         let (event_id, attempts, placed) = match old {
-            Some(old) => (old.event_id, old.attempts, old.placed && old.answer.is_none()),
+            Some(old) => {
+                // A row that is still pending was never confirmed: to wait for a copy that may not
+                // exist would starve it behind a backlog. The price is one copy too many at most.
+                let placed = old.placed && old.answer.is_none() && row.status != RowStatus::Pending;
+                (old.event_id, old.attempts, placed)
+            }
             // The books were lost: what the management side remembers goes on under the same id.
             None => {
                 let sent = row.status == RowStatus::Sent && row.known_event.is_some();
@@ -177,9 +186,10 @@ impl Ledger {
     }
 
     fn is_due(&self, record: &FlightRecord, now_ms: u64) -> bool {
-        // A wait longer than the longest means that the clock stepped back since.
+        // A wait far longer than the longest means that the clock stepped back since; a little
+        // longer may only mean that another replica's clock is ahead.
         let left = record.due_at_ms.saturating_sub(now_ms);
-        record.answer.is_some() || left == 0 || left > ms(self.timing.answer.most)
+        record.answer.is_some() || left == 0 || left > 2 * ms(self.timing.answer.most)
     }
 
     /// Publishing failed. `placed`: a copy may have arrived all the same. It is due at once; when

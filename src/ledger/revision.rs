@@ -74,10 +74,10 @@ impl RevisionRecord {
     }
 
     fn is_open(&self, now_ms: u64, lease: Duration) -> bool {
-        // A remainder longer than the lease means that the clock stepped back since: the holder is
-        // not waited for any longer than it asked.
+        // A remainder far longer than the lease means that the clock stepped back since: the holder
+        // is not waited for. A little longer may only mean that another replica's clock is ahead.
         let left = self.open_until_ms.saturating_sub(now_ms);
-        self.open != 0 && left > 0 && left <= ms(lease)
+        self.open != 0 && left > 0 && left <= 2 * ms(lease)
     }
 
     /// The management side holds `revision`, and so does the authority's own store.
@@ -237,7 +237,7 @@ impl Ledger {
 
 impl Opened {
     pub(crate) fn exhausted() -> Error {
-        Error::new(ErrorKind::Superseded, "no revision below 2^53 is left for this credential")
+        Error::new(ErrorKind::Internal, "no revision below 2^53 is left for this credential")
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::rows::Job;
 use super::targets::Declarations;
 use crate::core::Core;
@@ -75,6 +77,7 @@ pub(super) async fn deliver(
 async fn attempt(core: &Core, declarations: &Declarations, claimed: &Claimed) -> Attempt {
     let Claimed { job, ticket, may_be_queued } = claimed;
     let target = &job.claim.flight.target;
+    let begun = Instant::now();
     if declarations.has_stalled(target) {
         return does_not_confirm(false);
     }
@@ -88,35 +91,36 @@ async fn attempt(core: &Core, declarations: &Declarations, claimed: &Claimed) ->
         declarations.ensure(target).await
     };
     if let Err(error) = declared {
-        return declare_failed(core, error);
+        return declare_failed(core, begun, error).await;
     }
     let body = job.body(core, &ticket.event_id);
     let passage = core.gate.enter(ticket.event_id.clone());
     let mut published = core.transport.publish(target, body.clone()).await;
     if matches!(published, Err(PublishError::Unroutable)) {
         if let Err(error) = declarations.renew(target).await {
-            return declare_failed(core, error);
+            return declare_failed(core, begun, error).await;
         }
         published = core.transport.publish(target, body).await;
     }
     match published {
         Ok(()) => Attempt::Confirmed(passage),
-        Err(error) => publish_failed(core, declarations, target, error),
+        Err(error) => publish_failed(core, declarations, target, begun, error).await,
     }
 }
 
-fn publish_failed(
+async fn publish_failed(
     core: &Core,
     declarations: &Declarations,
     target: &PeerQueue,
+    begun: Instant,
     error: PublishError,
 ) -> Attempt {
     match error {
         PublishError::Unroutable | PublishError::Refused => {
             Attempt::TargetFailed { reason: error.to_string(), placed: false }
         }
-        // With the connection up it is this queue that does not confirm. It may do so later.
-        PublishError::Unavailable if core.transport.health().borrow().publisher.is_up() => {
+        // It may confirm later.
+        PublishError::Unavailable if only_this_queue(core, begun).await => {
             declarations.stalled(target);
             does_not_confirm(true)
         }
@@ -129,16 +133,22 @@ fn does_not_confirm(placed: bool) -> Attempt {
     Attempt::TargetFailed { reason, placed }
 }
 
-fn declare_failed(core: &Core, error: DeclareError) -> Attempt {
+async fn declare_failed(core: &Core, begun: Instant, error: DeclareError) -> Attempt {
     match error {
         DeclareError::ForeignArguments(_) | DeclareError::Refused(_) => {
             Attempt::TargetFailed { reason: error.to_string(), placed: false }
         }
-        // With the connection up it is this queue that does not answer.
-        DeclareError::Unavailable if core.transport.health().borrow().publisher.is_up() => {
+        DeclareError::Unavailable if only_this_queue(core, begun).await => {
             let reason = "the broker does not answer for this queue".into();
             Attempt::TargetFailed { reason, placed: false }
         }
         DeclareError::Unavailable | DeclareError::Closed => Attempt::BrokerFailed,
     }
+}
+
+/// Whether the broker was there all the while, so that the queue is at fault: the connection is up
+/// and it was heard since, or answers now. A broker that froze counts as up until heartbeats are missed.
+async fn only_this_queue(core: &Core, begun: Instant) -> bool {
+    let up = core.transport.health().borrow().publisher.is_up();
+    up && core.transport.answers(begun.elapsed()).await
 }

@@ -16,7 +16,7 @@ use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
 use crate::gate::Passage;
-use crate::ledger::{Claim, Currency};
+use crate::ledger::{Claim, Currency, InFlight};
 use crate::management::{
     FetchPending, Management, PendingPage, PendingPropagation, TargetError, TargetSent,
 };
@@ -36,6 +36,9 @@ pub struct SyncSummary {
     pub targets_waiting: u64,
     /// Rows that cannot be propagated as they are; each says why.
     pub rows_unusable: u64,
+    /// Rows whose revision is older than one that was decided later. A few may be seen while
+    /// decisions are made; if they stay, the database was set back to an older state.
+    pub rows_outdated: u64,
     /// How long it took.
     pub duration: Duration,
 }
@@ -90,7 +93,9 @@ impl Pass {
             self.launch(jobs).await?;
             while self.flying.len() >= self.core.limits.publish_window && self.collect().await {}
             match next {
-                Some(next) if !self.broker_failed => request.after = Some(next),
+                Some(next) if !self.broker_failed && !self.core.stop.is_cancelled() => {
+                    request.after = Some(next);
+                }
                 _ => return Ok(()),
             }
         }
@@ -153,13 +158,19 @@ impl Pass {
         let requests: Vec<_> = jobs.iter().map(|job| job.claim.clone()).collect();
         let claims = self.core.ledger.claim(&requests).await;
         let (mut answered, mut failures) = (Vec::new(), Vec::new());
+        // What was claimed is published also when a later claim fails.
+        let mut failed = None;
         for (job, claim) in jobs.into_iter().zip(claims) {
             let claim = match claim {
-                Err(error) if !error.is_transient() => {
+                Ok(claim) => claim,
+                Err(error) if error.is_transient() => {
+                    failed.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => {
                     failures.push(self.unclaimable(&job, &error));
                     continue;
                 }
-                claim => claim?,
             };
             let (ticket, may_be_queued) = match claim {
                 Claim::Publish(ticket) => (ticket, false),
@@ -172,7 +183,14 @@ impl Pass {
                     self.summary.targets_waiting += 1;
                     continue;
                 }
-                Claim::Superseded => continue,
+                Claim::Busy => {
+                    self.summary.targets_waiting += 1;
+                    continue;
+                }
+                Claim::Outdated => {
+                    self.outdated(&job);
+                    continue;
+                }
             };
             let claimed = Claimed { job, ticket, may_be_queued };
             let delivery = deliver(self.core.clone(), self.declarations.clone(), claimed);
@@ -180,7 +198,19 @@ impl Pass {
         }
         self.settle_answered(answered).await;
         settlement::fail(&self.core, &*self.management, failures).await;
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// The management side named a row below a revision that was decided later: it was read just
+    /// before that, or the database was set back.
+    fn outdated(&mut self, job: &Job) {
+        let InFlight { key, target, revision, .. } = &job.claim.flight;
+        self.summary.rows_outdated += 1;
+        self.core.hub.emit(Event::RowUnusable {
+            client: key.client_id.to_string(),
+            target: target.to_string(),
+            reason: format!("revision {revision} is older than one that was decided later"),
+        });
     }
 
     /// The books refuse this row's records, for example because a key holds another type.
@@ -306,9 +336,17 @@ impl Pass {
         if sent.is_empty() || self.management.mark_target_sent(&sent).await.is_ok() {
             return;
         }
+        let mut away = 0;
         for entry in sent {
-            if let Err(error) = self.management.mark_target_sent(&[entry]).await {
-                self.not_recorded(&error);
+            match self.management.mark_target_sent(&[entry]).await {
+                Ok(()) => away = 0,
+                Err(error) => {
+                    away = if error.is_transient() { away + 1 } else { 0 };
+                    self.not_recorded(&error);
+                }
+            }
+            if away == settlement::CONVINCED {
+                return;
             }
         }
     }

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::{Inner, Propagator, links};
 use crate::backoff::Backoff;
 use crate::broker::BrokerOptions;
+use crate::callbacks::Bounded;
 use crate::clock::{Clock, SystemClock};
 use crate::core::{Core, Limits};
 use crate::entropy::{Entropy, OsEntropy};
@@ -44,6 +45,7 @@ pub struct Builder {
     limits: Limits,
     timing: Timing,
     sync_every: Option<Duration>,
+    callback_timeout: Duration,
     close_deadline: Duration,
     fail_fast: bool,
     clock: Arc<dyn Clock>,
@@ -76,6 +78,7 @@ impl Propagator {
             limits: Limits::default(),
             timing: Timing::default(),
             sync_every: None,
+            callback_timeout: Duration::from_secs(10),
             close_deadline: Duration::from_secs(10),
             fail_fast: false,
             clock: Arc::new(SystemClock),
@@ -164,8 +167,17 @@ impl Builder {
         self
     }
 
+    /// How long one callback of the management side may take. After that it is dropped and counts as
+    /// a transient failure. Default: 10 s.
+    #[must_use]
+    pub fn callback_timeout(mut self, longest: Duration) -> Self {
+        self.callback_timeout = longest;
+        self
+    }
+
     /// How long a decision keeps others about the same credential waiting if its process dies in
-    /// the middle. Must be longer than a decision may take. Default: 30 s.
+    /// the middle. Must be longer than a decision may take, and so than
+    /// [`Builder::callback_timeout`]. Default: 30 s.
     #[must_use]
     pub fn operation_lease(mut self, lease: Duration) -> Self {
         self.timing.operation_lease = lease;
@@ -270,6 +282,12 @@ impl Builder {
                 return Err(Error::invalid(name, "at least 1 ms, and `most` not below `first`"));
             }
         }
+        if self.callback_timeout.is_zero() || self.timing.operation_lease <= self.callback_timeout {
+            return Err(Error::invalid(
+                "operation_lease",
+                "more than callback_timeout, which is more than 0",
+            ));
+        }
         if self.sync_every.is_some_and(|every| every < Duration::from_millis(10)) {
             return Err(Error::invalid("sync_every", "at least 10 ms"));
         }
@@ -287,7 +305,11 @@ impl Builder {
             known_sources: crate::sources::SourceCache::default(),
             transport,
             stores: self.stores,
-            management: self.management,
+            management: self.management.map(|management| {
+                let bounded: Arc<dyn Management> =
+                    Arc::new(Bounded::new(management, self.callback_timeout));
+                bounded
+            }),
             ledger,
             clock: self.clock,
             entropy: self.entropy,
@@ -296,9 +318,10 @@ impl Builder {
             locks: crate::locks::CredentialLocks::default(),
             recent: crate::recent::RecentVersions::default(),
             limits: self.limits,
+            stop: CancellationToken::new(),
             abort: CancellationToken::new(),
         });
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (stop, tasks) = (core.stop.clone(), TaskTracker::new());
         tasks.spawn(links::watch(core.clone(), stop.clone()));
         tasks.spawn(inbound::run(core.clone(), deliveries, prefetch));
         let propagator = Propagator {
@@ -326,7 +349,8 @@ impl Builder {
 
 impl Propagator {
     fn sync_in_background(&self, every: Duration) {
-        let peer = self.clone();
+        // Not a handle: those who hold one keep the peer alive.
+        let peer = Arc::downgrade(&self.inner);
         let stop = self.inner.stop.clone();
         self.inner.tasks.spawn(async move {
             loop {
@@ -334,7 +358,8 @@ impl Propagator {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(every) => {}
                 }
-                if let Err(error) = peer.sync().await {
+                let Some(inner) = peer.upgrade() else { return };
+                if let Err(error) = (Self { inner }).sync().await {
                     tracing::warn!("background sync: {error}");
                 }
             }

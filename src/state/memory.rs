@@ -20,9 +20,14 @@ pub struct MemoryState {
 struct Tables {
     values: HashMap<String, (String, Option<Instant>)>,
     hashes: HashMap<String, BTreeMap<String, String>>,
+    /// With how many values the passed ones are looked for again.
+    sweep_at: usize,
 }
 
 const PAGE: usize = 500;
+
+/// Below this many values nothing is swept.
+const SWEEP_MIN: usize = 1024;
 
 impl MemoryState {
     /// Empty state.
@@ -74,11 +79,23 @@ impl Tables {
             (None, Some(value)) => {
                 let until = write.ttl.map(|ttl| Instant::now() + ttl);
                 self.values.insert(name.clone(), (value.clone(), until));
+                self.sweep();
             }
             (None, None) => {
                 self.values.remove(name);
             }
         }
+    }
+
+    /// Forgets values whose time has passed. Looks again only after the number has doubled, so a
+    /// write costs the same on average however many there are.
+    fn sweep(&mut self) {
+        if self.values.len() < self.sweep_at.max(SWEEP_MIN) {
+            return;
+        }
+        let now = Instant::now();
+        self.values.retain(|_, (_, until)| until.is_none_or(|until| now < until));
+        self.sweep_at = self.values.len() * 2;
     }
 
     fn run(&mut self, transaction: &Transaction) -> Committed {
@@ -123,5 +140,26 @@ impl StateStore for MemoryState {
 
     async fn ping(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn values_whose_time_has_passed_do_not_pile_up() {
+        let state = MemoryState::new();
+        for round in 0..10 * SWEEP_MIN {
+            let write =
+                Write::set_for(Key::value(round.to_string()), "1", Duration::from_millis(100));
+            state.commit(&[Transaction::default().write(write)]).await.unwrap();
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert!(state.lock().values.len() <= SWEEP_MIN);
+        let last = Key::value((10 * SWEEP_MIN - 1).to_string());
+        assert_eq!(state.get(&[last]).await.unwrap(), [Some("1".into())]);
     }
 }

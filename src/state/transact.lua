@@ -54,8 +54,8 @@ for t = 1, tonumber(ARGV[1]) do
     local place, value, ttl = take(), operand(take()), take()
     if result == 1 then
       local done = write(KEYS[k], place, value, ttl)
-      -- Every written key is checked first, so its type is known to fit: what fails here is a
-      -- refusal of the whole script, such as missing permissions, at the first write.
+      -- Writes replace whole values, so no type can be wrong; hash fields are checked before. What
+      -- fails here is a refusal of the whole script, such as missing permissions, at the first write.
       if type(done) == 'table' and done.err then result = done.err end
     end
   end

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Applied, Credential, CredentialStore, VersionedChange};
+use super::{Applied, Change, Credential, CredentialStore, VersionedChange};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::id::{ClientId, Track};
+use crate::secret::SecretHash;
 use crate::state::{Decided, Key, MemoryState, StateStore, Write, transact};
 
 /// The credentials of one track in a [`StateStore`].
@@ -59,12 +60,29 @@ impl<S: StateStore> KeyedCredentialStore<S> {
         self
     }
 
-    fn record_key(&self, client_id: &ClientId) -> Key {
-        Key::field(format!("{}:clients", self.namespace), client_id.as_str())
+    pub(crate) fn record_key(&self, client_id: &ClientId) -> Key {
+        Key::field(self.records_name(), client_id.as_str())
     }
 
-    fn backup_key(&self, client_id: &ClientId) -> Key {
+    pub(crate) fn backup_key(&self, client_id: &ClientId) -> Key {
         Key::value(format!("{}:credentials-backup:{client_id}", self.namespace))
+    }
+
+    pub(crate) fn nonce_name(
+        &self,
+        client_id: &ClientId,
+        nonce: &str,
+        timestamp_ms: u64,
+    ) -> String {
+        nonce_name(&self.namespace, client_id, nonce, timestamp_ms)
+    }
+
+    pub(crate) fn records_name(&self) -> String {
+        format!("{}:clients", self.namespace)
+    }
+
+    pub(crate) fn state(&self) -> &S {
+        &self.state
     }
 
     fn cursor_key(&self, client_id: &ClientId) -> Key {
@@ -88,7 +106,7 @@ impl<S: StateStore> KeyedCredentialStore<S> {
             }
         }
         let client_id = &change.client_id;
-        let old = record.and_then(Credential::from_stored);
+        let old = record.and_then(|text| stored_before(text, &change.change));
         let new = Credential::after(old.as_ref(), &change.change, now_ms);
         let mut writes =
             vec![Write::set(self.cursor_key(client_id), write_cursor(&change.version))];
@@ -97,17 +115,36 @@ impl<S: StateStore> KeyedCredentialStore<S> {
                 writes.push(Write::remove(self.record_key(client_id)));
                 writes.push(Write::remove(self.backup_key(client_id)));
             }
-            (old, Some(new)) => {
-                writes.push(Write::set(self.record_key(client_id), new.to_stored()));
-                let replaced = old.as_ref().filter(|old| old.secret_hash != new.secret_hash);
-                writes.extend(replaced.map(|old| {
-                    let hash = old.secret_hash.expose();
-                    Write::set_for(self.backup_key(client_id), hash, self.backup_ttl)
-                }));
-            }
+            (old, Some(new)) => writes.extend(self.put(client_id, old.as_ref(), new)),
         }
         (Applied::Changed, writes)
     }
+
+    /// The writes that store a record, and keep the hash that it replaces for a while.
+    pub(crate) fn put(
+        &self,
+        client_id: &ClientId,
+        old: Option<&Credential>,
+        new: &Credential,
+    ) -> Vec<Write> {
+        let mut writes = vec![Write::set(self.record_key(client_id), new.to_stored())];
+        let replaced = old.filter(|old| old.secret_hash != new.secret_hash);
+        writes.extend(replaced.map(|old| {
+            let hash = old.secret_hash.expose();
+            Write::set_for(self.backup_key(client_id), hash, self.backup_ttl)
+        }));
+        writes
+    }
+}
+
+/// Where a used nonce stands, for verifiers in any language.
+pub(crate) fn nonce_name(
+    namespace: &str,
+    client_id: &ClientId,
+    nonce: &str,
+    timestamp_ms: u64,
+) -> String {
+    format!("{namespace}:nonce:{client_id}:{nonce}:{timestamp_ms}")
 }
 
 #[async_trait]
@@ -123,6 +160,11 @@ impl<S: StateStore> CredentialStore for KeyedCredentialStore<S> {
                 .map(Some)
                 .ok_or_else(|| StoreError::permanent("a stored credential has no usable hash")),
         }
+    }
+
+    async fn previous(&self, client_id: &ClientId) -> Result<Option<SecretHash>, StoreError> {
+        let text = self.state.get(&[self.backup_key(client_id)]).await?.pop().flatten();
+        Ok(text.and_then(|text| SecretHash::parse(&text).ok()))
     }
 
     async fn cursor(&self, client_id: &ClientId) -> Result<Option<Cursor>, StoreError> {
@@ -148,11 +190,18 @@ impl<S: StateStore> CredentialStore for KeyedCredentialStore<S> {
         &self,
         after: Option<String>,
     ) -> Result<(Vec<ClientId>, Option<String>), StoreError> {
-        let (fields, next) =
-            self.state.fields(&format!("{}:clients", self.namespace), after).await?;
+        let (fields, next) = self.state.fields(&self.records_name(), after).await?;
         let ids = fields.into_iter().filter_map(|(id, _)| ClientId::new(id).ok()).collect();
         Ok((ids, next))
     }
+}
+
+/// What a change finds. A hash that is of no use is not kept, but what restricts its use is.
+fn stored_before(text: &str, change: &Change) -> Option<Credential> {
+    Credential::from_stored(text).or_else(|| match change {
+        Change::Put { secret_hash, .. } => Credential::restrictions_from_stored(text, secret_hash),
+        Change::Delete => None,
+    })
 }
 
 fn stored(read: &[Option<String>], index: usize) -> Option<&str> {

@@ -48,18 +48,14 @@ struct Written<'a> {
     allowed_ips: &'a [String],
 }
 
-/// What readers accept: any field may be missing but the hash.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// What readers accept: any field may be missing.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Stored {
-    secret_hash: String,
-    #[serde(default)]
+    secret_hash: Value,
     created_at: Value,
-    #[serde(default)]
     updated_at: Value,
-    #[serde(default)]
     expires_at: Value,
-    #[serde(default)]
     allowed_ips: Value,
 }
 
@@ -68,22 +64,28 @@ impl Credential {
     /// no usable hash in it.
     pub(crate) fn from_stored(text: &str) -> Option<Self> {
         if let Ok(hash) = SecretHash::parse(text.trim().trim_matches('"')) {
-            return Some(Self {
-                secret_hash: hash,
-                created_at: 0,
-                updated_at: 0,
-                expires_at: None,
-                allowed_ips: Vec::new(),
-            });
+            return Some(Self::of(hash, &Stored::default()));
         }
         let stored: Stored = serde_json::from_str(text).ok()?;
-        Some(Self {
-            secret_hash: SecretHash::parse(&stored.secret_hash).ok()?,
+        let hash = SecretHash::parse(stored.secret_hash.as_str()?).ok()?;
+        Some(Self::of(hash, &stored))
+    }
+
+    /// Reads a stored text whose hash is of no use, with another hash in its place: its allow-list
+    /// and expiry still restrict. `None` when it is no JSON object.
+    pub(crate) fn restrictions_from_stored(text: &str, hash: &SecretHash) -> Option<Self> {
+        let stored: Stored = serde_json::from_str(text).ok()?;
+        Some(Self::of(hash.clone(), &stored))
+    }
+
+    fn of(secret_hash: SecretHash, stored: &Stored) -> Self {
+        Self {
+            secret_hash,
             created_at: ms(&stored.created_at).unwrap_or(0),
             updated_at: ms(&stored.updated_at).unwrap_or(0),
             expires_at: expiry(&stored.expires_at),
-            allowed_ips: rules(stored.allowed_ips),
-        })
+            allowed_ips: rules(&stored.allowed_ips),
+        }
     }
 
     /// The text to store.
@@ -137,16 +139,11 @@ fn expiry(value: &Value) -> Option<u64> {
 
 /// Entries that are no strings are kept as text: they match no address, and a list of only such
 /// entries denies.
-fn rules(value: Value) -> Vec<String> {
+fn rules(value: &Value) -> Vec<String> {
+    let text = |rule: &Value| rule.as_str().map_or_else(|| rule.to_string(), str::to_owned);
     match value {
         Value::Null => Vec::new(),
-        Value::Array(rules) => rules
-            .into_iter()
-            .map(|rule| match rule {
-                Value::String(text) => text,
-                other => other.to_string(),
-            })
-            .collect(),
+        Value::Array(rules) => rules.iter().map(text).collect(),
         other => vec![other.to_string()],
     }
 }
@@ -205,6 +202,15 @@ mod tests {
         for broken in ["", "{}", r#"{"secretHash":""}"#, r#"{"secretHash":"xyz"}"#, "[1"] {
             assert_eq!(Credential::from_stored(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn restrictions_outlive_an_unusable_hash() {
+        let text = r#"{"secretHash":"","expiresAt":9,"allowedIps":["10.0.0.0/8"]}"#;
+        assert_eq!(Credential::from_stored(text), None);
+        let old = Credential::restrictions_from_stored(text, &hash("b")).unwrap();
+        let new = Credential::after(Some(&old), &put("b"), 5).unwrap();
+        assert_eq!((new.expires_at, new.allowed_ips.len()), (Some(9), 1));
     }
 
     #[test]

@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use self::consumer::{ConsumeDuty, Stop};
 use self::health::{Direction, Report, not_connected};
-use self::publisher::{PublishDuty, Publisher};
+use self::publisher::{CurrentLink, PublishDuty, Publisher};
 use self::supervisor::Supervisor;
 use self::topology::Topology;
 use super::{DeclareError, Deliveries, LinkHealth, PublishError, QueueDepth, Transport};
@@ -54,6 +54,8 @@ fn queue_name(peer: &PeerQueue) -> ShortString {
 pub(crate) struct AmqpTransport {
     publisher: Publisher,
     topology: Topology,
+    link: CurrentLink,
+    asking: tokio::sync::Mutex<()>,
     consuming: Stop,
     health: Arc<watch::Sender<LinkHealth>>,
     lifecycle: Lifecycle,
@@ -99,6 +101,8 @@ impl AmqpTransport {
         let closing = lifecycle.closing.clone();
         let transport = Self {
             publisher,
+            link: link.clone(),
+            asking: tokio::sync::Mutex::default(),
             topology: Topology::new(link, options.declare_deadline, closing),
             consuming,
             health,
@@ -116,6 +120,13 @@ impl Transport for AmqpTransport {
 
     async fn declare(&self, queue: &PeerQueue) -> Result<QueueDepth, DeclareError> {
         self.topology.declare(queue_name(queue)).await
+    }
+
+    async fn answers(&self, heard_within: Duration) -> bool {
+        // One asks for all: its answer is heard by those who wait here.
+        let _one = self.asking.lock().await;
+        let Some(link) = self.link.borrow().clone() else { return false };
+        !link.ended().is_cancelled() && (link.silence() < heard_within || link.answers().await)
     }
 
     fn health(&self) -> watch::Receiver<LinkHealth> {

@@ -6,6 +6,7 @@ use hmac_propagator_support::{Database, Proxy, Scratch, SqlKind, SqlServer};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 /// A database that only one test uses, of one of the three kinds.
+#[allow(clippy::large_enum_variant, reason = "a test has one or two of them")]
 pub enum TestDatabase {
     Sqlite(Scratch),
     Server {

@@ -15,7 +15,7 @@ use crate::management::{
     Upserted,
 };
 use crate::secret::{ClientSecret, SecretHash};
-use crate::store::Expiry;
+use crate::store::{AllowedIps, Expiry};
 
 /// What a credential becomes.
 struct New<'a> {
@@ -45,7 +45,7 @@ pub(super) async fn upsert(inner: &Inner, request: &UpsertCredential) -> Result<
         return Ok(Upserted { created, targets: count, stored: old.restrictions.clone() });
     }
     let existed = old.as_ref().is_some_and(Stored::exists);
-    let new = upserted(request, old.as_ref().filter(|_| existed));
+    let new = upserted(request, old.as_ref());
     write(&mut tx, inner, old.as_ref(), &new).await?;
     let count = reopen(&mut tx, key, *revision, targets).await?;
     let action = match decision {
@@ -93,7 +93,7 @@ pub(super) async fn rotate(
     Ok(Some(Rotated { targets, stored: new.restrictions }))
 }
 
-fn upserted<'a>(request: &'a UpsertCredential, kept: Option<&Stored>) -> New<'a> {
+fn upserted<'a>(request: &'a UpsertCredential, old: Option<&Stored>) -> New<'a> {
     let UpsertCredential { key, revision, decision, now_ms, .. } = request;
     let new = New {
         key,
@@ -107,7 +107,15 @@ fn upserted<'a>(request: &'a UpsertCredential, kept: Option<&Stored>) -> New<'a>
     let Decision::Put { secret_hash, allowed_ips, expires_at, plain_secret } = decision else {
         return new;
     };
-    let before = kept.map(|kept| kept.restrictions.clone()).unwrap_or_default();
+    let kept = old.filter(|old| old.exists());
+    let before = match (kept, old) {
+        (Some(kept), _) => kept.restrictions.clone(),
+        // Targets may hold the allow-list of the deleted credential: they are told of none.
+        (None, Some(_)) => {
+            StoredRestrictions { allowed_ips: Some(AllowedIps::default()), expires_at: None }
+        }
+        (None, None) => StoredRestrictions::default(),
+    };
     New {
         operation: if kept.is_some() { "update" } else { "create" },
         secret_hash: Some(secret_hash),

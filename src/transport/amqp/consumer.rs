@@ -169,4 +169,8 @@ impl Settle for AckOnce {
             tracing::debug!(reason = describe(&error), "delivery not acked, it will come again");
         }
     }
+
+    fn is_dead(&self) -> bool {
+        self.link_ended.is_cancelled()
+    }
 }

@@ -28,6 +28,9 @@ use crate::secret::BrokerPassword;
 /// out in several frames.
 const FRAME_MAX: u32 = 32 * 1024;
 
+/// How long the broker may take to open a channel.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+
 /// How long the cause of an end may come after the end itself.
 const CAUSE_DEADLINE: Duration = Duration::from_millis(100);
 
@@ -115,6 +118,27 @@ impl Link {
         // An error means that the connection is gone already.
         let _ = timeout(grace, silenced(goodbye)).await;
         self.end("closed");
+    }
+
+    /// Whether the broker answers now. Asks for a channel, which no queue has a part in.
+    pub(super) async fn answers(&self) -> bool {
+        let opened = timeout(ANSWER_DEADLINE, silenced(self.connection.create_channel())).await;
+        match opened {
+            Ok(Ok(channel)) => {
+                let goodbye = channel.close(REPLY_SUCCESS, ShortString::from("heard"));
+                // It answered; whether it also says goodbye is of no interest.
+                let _ = timeout(ANSWER_DEADLINE, silenced(goodbye)).await;
+                true
+            }
+            // No number is left, for example: the broker is not to blame for that.
+            Ok(Err(_)) => self.connection.status().connected(),
+            Err(_) => false,
+        }
+    }
+
+    /// For how long nothing was received.
+    pub(super) fn silence(&self) -> Duration {
+        self.line.silence()
     }
 
     /// How much silence means that the broker is gone: two heartbeats.

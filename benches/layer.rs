@@ -1,0 +1,144 @@
+//! What the layer costs end to end: an axum service on loopback with and without it, under the same
+//! load, with the credentials and nonces in a Redis of its own.
+//!
+//! The load comes from the same machine, over 64 connections, one request after the other on each.
+//! All requests are signed beforehand, and both services get the same ones, so that only the layer
+//! differs.
+
+#![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::post;
+use hmac_propagator::auth::{CanonicalPath, SignedHeaders, SigningKey};
+use hmac_propagator::clock::SystemClock;
+use hmac_propagator::credentials::{Credentials, NewCredential};
+use hmac_propagator::entropy::OsEntropy;
+use hmac_propagator::http::HmacLayer;
+use hmac_propagator::id::{ClientId, Track};
+use hmac_propagator::secret::SecretToken;
+use hmac_propagator::state::RedisState;
+use hmac_propagator::store::RedisCredentialStore;
+use hmac_propagator::verify::Verifier;
+use hmac_propagator_support::Redis;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const CONNECTIONS: usize = 64;
+const PER_CONNECTION: usize = 300;
+const ROUNDS: usize = 5;
+const TARGET: &str = "/v1/orders?dry=1";
+const BODY: &[u8] = br#"{"orderId":"8d3f-11","items":[{"sku":"x-1","count":2}],"currency":"EUR"}"#;
+
+#[tokio::main]
+async fn main() {
+    let redis = Redis::start().await.unwrap();
+    let state = RedisState::open(&redis.url()).unwrap();
+    let store = RedisCredentialStore::new(state, Track::Http, "hmac:http");
+    let client = ClientId::new("orders").unwrap();
+    let credentials = Credentials::new(store.clone(), SecretToken::default());
+    let _ = credentials.create(NewCredential::new(client.clone())).await.unwrap();
+    let key = SigningKey::from_hash(&credentials.get(&client).await.unwrap().secret_hash);
+
+    let service = || Router::new().route("/v1/orders", post(|body: String| async { body }));
+    let bare = serve(service()).await;
+    let layered = serve(service().layer(HmacLayer::new(Verifier::new(store)))).await;
+
+    run(layered, requests(&key, 2)).await;
+    let mut rates = Vec::new();
+    for round in 0..ROUNDS {
+        let (plain, load) = (requests(&key, PER_CONNECTION), requests(&key, PER_CONNECTION));
+        let plain = run(bare, plain).await;
+        let () = redis.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+        let signed = run(layered, load).await;
+        let trips = round_trips(&redis).await;
+        let share = 100.0 * signed / plain;
+        println!(
+            "round {round}: without the layer {plain:.0}/s, with it {signed:.0}/s ({share:.0} %), {trips:.3} Redis round trips per request"
+        );
+        rates.push(share);
+    }
+    rates.sort_by(f64::total_cmp);
+    println!("median: {:.0} % of the bare service; goal: 60 %", rates[ROUNDS / 2]);
+}
+
+async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    address
+}
+
+/// For each connection its requests, as bytes.
+fn requests(key: &SigningKey, per_connection: usize) -> Vec<Vec<Vec<u8>>> {
+    let path = CanonicalPath::new(TARGET).unwrap();
+    let request = || {
+        let signed = SignedHeaders::sign(key, "POST", &path, BODY, &SystemClock, &OsEntropy);
+        let headers =
+            signed.with_client("orders").map(|(name, value)| format!("{name}: {value}\r\n"));
+        let head = format!(
+            "POST {TARGET} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n{}\r\n",
+            BODY.len(),
+            headers.concat()
+        );
+        [head.as_bytes(), BODY].concat()
+    };
+    (0..CONNECTIONS).map(|_| (0..per_connection).map(|_| request()).collect()).collect()
+}
+
+/// Sends all, and returns how many were answered in a second. Any answer but 200 ends the bench.
+async fn run(address: SocketAddr, load: Vec<Vec<Vec<u8>>>) -> f64 {
+    let mut connections = Vec::new();
+    for requests in load {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        connections.push((stream, requests));
+    }
+    let (started, mut count) = (Instant::now(), 0);
+    let tasks: Vec<_> = connections
+        .into_iter()
+        .map(|(stream, requests)| {
+            count += requests.len();
+            tokio::spawn(converse(stream, requests))
+        })
+        .collect();
+    for task in tasks {
+        tokio::time::timeout(Duration::from_secs(60), task).await.unwrap().unwrap();
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let count = count as f64;
+    count / started.elapsed().as_secs_f64()
+}
+
+async fn converse(mut stream: TcpStream, requests: Vec<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    for request in requests {
+        stream.write_all(&request).await.unwrap();
+        let mut filled = 0;
+        // The service answers with what it was sent.
+        while !buffer[..filled].ends_with(BODY) {
+            let read = stream.read(&mut buffer[filled..]).await.unwrap();
+            let so_far = String::from_utf8_lossy(&buffer[..filled]);
+            assert!(read > 0, "the server hung up after {so_far}");
+            filled += read;
+            assert!(buffer.starts_with(b"HTTP/1.1 200") || filled < 12, "{so_far}");
+        }
+    }
+}
+
+/// Round trips since the last reset, per request. A verified request is one pipeline that ends with
+/// taking the nonce; a script or a read outside of such a pipeline would be a round trip more.
+async fn round_trips(redis: &Redis) -> f64 {
+    let stats: String = redis.command(&["INFO", "commandstats"]).await.unwrap();
+    let calls = |name: &str| {
+        let start = format!("cmdstat_{name}:calls=");
+        let line = stats.lines().find_map(|line| line.strip_prefix(&start));
+        line.map_or(0.0, |rest| rest.split(',').next().unwrap().parse::<f64>().unwrap())
+    };
+    #[allow(clippy::cast_precision_loss)]
+    let requests = (CONNECTIONS * PER_CONNECTION) as f64;
+    let (pipelines, scripts) = (calls("set"), calls("evalsha"));
+    (pipelines.max(calls("hmget")).max(calls("mget")) + scripts) / requests
+}

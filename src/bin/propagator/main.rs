@@ -1,0 +1,44 @@
+//! The command `propagator`: tools for whoever signs, verifies and runs peers.
+
+mod explain;
+mod fault;
+mod hash;
+mod input;
+mod message;
+mod output;
+mod request;
+mod sign;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Credentials for services, signed and propagated.
+#[derive(Parser)]
+#[command(name = "propagator", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sign a request or a message, and show what was signed.
+    Sign(sign::Sign),
+    /// Turn a client's secret into the hash that is stored and signed with.
+    Hash(hash::Hash),
+    /// Show how a signature comes about, and where a given one differs.
+    Explain(explain::Explain),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Sign(sign) => sign.run(),
+        Command::Hash(hash) => hash.run(),
+        Command::Explain(explain) => explain.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => fault.report(),
+    }
+}

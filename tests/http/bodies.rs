@@ -1,0 +1,81 @@
+//! Bodies in bounded memory and time, on any service.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use futures_util::{StreamExt, stream};
+use hmac_propagator::http::HmacLayer;
+use hmac_propagator::verify::{Verified, Verifier};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt};
+
+use crate::server::{Memory, signed};
+
+/// A plain service that answers with the length of the body.
+async fn call(layer: HmacLayer, request: Request<Body>) -> (StatusCode, String) {
+    let service = layer.layer(tower::service_fn(|request: Request<Full<Bytes>>| async move {
+        assert!(request.extensions().get::<Verified>().is_some());
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        Ok::<_, Infallible>(Response::new(Full::from(body.len().to_string())))
+    }));
+    let response = service.oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn layer() -> HmacLayer {
+    let memory = Memory::with("c", 'a').await;
+    HmacLayer::new(Verifier::new(memory.store())).body_limit(10)
+}
+
+fn request(signed_body: &[u8], body: Body) -> Request<Body> {
+    let mut request = Request::post("/x");
+    for (name, value) in signed("c", 'a', "POST", "/x", signed_body) {
+        request = request.header(name, value);
+    }
+    request.body(body).unwrap()
+}
+
+/// A body without a length.
+fn streamed(chunks: &[&'static str]) -> Body {
+    Body::from_stream(stream::iter(chunks.to_vec()).map(Ok::<_, Infallible>))
+}
+
+#[tokio::test]
+async fn a_body_up_to_the_limit_passes_and_one_byte_more_is_too_large() {
+    let body = "0123456789";
+    let passed = call(layer().await, request(body.as_bytes(), body.into())).await;
+    assert_eq!(passed, (StatusCode::OK, "10".into()));
+    let passed = call(layer().await, request(body.as_bytes(), streamed(&["01234", "56789"]))).await;
+    assert_eq!(passed, (StatusCode::OK, "10".into()));
+    for too_long in [Body::from("0123456789x"), streamed(&["01234", "56789", "x"])] {
+        let (status, answer) = call(layer().await, request(b"", too_long)).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(answer.starts_with(r#"{"error":"BODY_TOO_LARGE","message":""#), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_proof_is_refused_before_its_body_is_read() {
+    let never = Body::from_stream(stream::pending::<Result<&'static str, Infallible>>());
+    let unsigned = Request::post("/x").body(never).unwrap();
+    let answered = tokio::time::timeout(Duration::from_secs(10), call(layer().await, unsigned));
+    assert_eq!(answered.await.unwrap().0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_end_in_time_is_given_up() {
+    let never = Body::from_stream(stream::pending::<Result<&'static str, Infallible>>());
+    let (status, _) = call(layer().await, request(b"", never)).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_the_clients_fault() {
+    let broken = stream::iter([Ok("x"), Err(std::io::Error::other("gone"))]);
+    let (status, _) = call(layer().await, request(b"x", Body::from_stream(broken))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
