@@ -19,7 +19,7 @@ use hmac_propagator::entropy::OsEntropy;
 use hmac_propagator::http::HmacLayer;
 use hmac_propagator::id::{ClientId, Track};
 use hmac_propagator::secret::SecretToken;
-use hmac_propagator::state::RedisState;
+use hmac_propagator::state::{RedisOptions, RedisState};
 use hmac_propagator::store::RedisCredentialStore;
 use hmac_propagator::verify::Verifier;
 use hmac_propagator_support::Redis;
@@ -35,7 +35,10 @@ const BODY: &[u8] = br#"{"orderId":"8d3f-11","items":[{"sku":"x-1","count":2}],"
 #[tokio::main]
 async fn main() {
     let redis = Redis::start().await.unwrap();
-    let state = RedisState::open(&redis.url()).unwrap();
+    // On a machine with other work on it a second may pass; a refusal would end the bench.
+    let mut options = RedisOptions::default();
+    options.response_timeout = Duration::from_secs(20);
+    let state = RedisState::open_with(&redis.url(), options).unwrap();
     let store = RedisCredentialStore::new(state, Track::Http, "hmac:http");
     let client = ClientId::new("orders").unwrap();
     let credentials = Credentials::new(store.clone(), SecretToken::default());
