@@ -51,6 +51,7 @@
 //! `propagation` (the peer over RabbitMQ) and `redis` (the Redis adapters), both on by default.
 //! Without either: authentication and stores in memory. `sql`: `management::sql`, the management side
 //! over SQLite, PostgreSQL or MariaDB; needs Rust 1.94. `testing`: conformance suites for adapters.
+//! `tls`: to the broker. `tower`: the HTTP layer. `reqwest`: the signing client. `cli`: the command.
 
 pub mod auth;
 pub mod clock;
