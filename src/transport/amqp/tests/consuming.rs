@@ -49,8 +49,12 @@ async fn the_own_queue_deleted_is_declared_and_consumed_again() {
     let mut scene = Scene::new().await;
     let mut seen = scene.transport.health();
     seen.mark_unchanged();
+    // Watched from before: it may be up again before the deletion returns.
+    let watching = tokio::spawn(async move {
+        seen.wait_for(|health| !health.consumer.is_up()).await.unwrap().clone()
+    });
     scene.queues.delete(OWN).await.unwrap();
-    let down = bounded(seen.wait_for(|health| !health.consumer.is_up())).await.unwrap().clone();
+    let down = bounded(watching).await.unwrap();
     assert!(reason(&down.consumer).unwrap().contains("own queue"), "{down:?}");
     assert!(down.publisher.is_up());
     health(&scene.transport, both_up).await;
