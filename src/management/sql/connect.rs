@@ -35,7 +35,27 @@ pub(super) async fn connect(url: &str, most: u32) -> Result<Db, ManagementError>
 
 /// Write-ahead log, so that readers and the writer do not wait for each other. Each decision is on
 /// the disk before it counts: one that is in effect must not be forgotten by a power cut.
+/// Replicas may start together on a new file. The switch to WAL that each of them then makes does not
+/// wait for the others as all else does: it fails as busy at once, and is tried again here.
 async fn sqlite(url: &str, most: u32) -> Result<Db, sqlx::Error> {
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match open_sqlite(url, most).await {
+            Err(error) if is_busy(&error) && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// `SQLITE_BUSY`, plain or extended: the low byte of the code is 5.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
+async fn open_sqlite(url: &str, most: u32) -> Result<Db, sqlx::Error> {
     let options = SqliteConnectOptions::from_str(url)?
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
