@@ -1,11 +1,15 @@
 //! The command `propagator`: tools for whoever signs, verifies and runs peers.
 
+#[cfg(feature = "sidecar")]
+mod config;
 mod explain;
 mod fault;
 mod hash;
 mod input;
 mod message;
 mod output;
+#[cfg(feature = "sidecar")]
+mod peer;
 mod request;
 mod sign;
 
