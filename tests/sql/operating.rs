@@ -15,6 +15,7 @@ crate::on_each_database!(
     a_target_in_use_is_not_dropped_and_its_users_are_named,
     the_own_queue_is_no_target,
     a_changed_secret_is_in_the_next_delivery,
+    a_note_stays_until_it_is_changed,
     a_failed_target_is_tried_again,
     a_target_that_is_gone_for_good_is_detached,
     credentials_are_listed_with_the_state_of_each_target,
@@ -77,6 +78,24 @@ async fn a_changed_secret_is_in_the_next_delivery(database: TestDatabase) {
     assert_eq!(found, Some(secret));
     let unknown = management.change_target(&queue("x"), TargetChange::default()).await;
     assert!(matches!(unknown.unwrap_err(), OperatorError::UnknownTarget(_)));
+}
+
+async fn a_note_stays_until_it_is_changed(database: TestDatabase) {
+    let management = database.open().await;
+    let target = NewTarget::new(queue("b"), secret_of("b")).note("ask Kim\0");
+    management.add_target(target).await.unwrap();
+    let note = || async { management.targets().await.unwrap()[0].note.clone() };
+    assert_eq!(note().await.as_deref(), Some("ask Kim\u{fffd}"));
+    management
+        .change_target(&queue("b"), TargetChange::default().receive_only(true))
+        .await
+        .unwrap();
+    assert!(note().await.is_some());
+    for (text, stored) in [("x".repeat(2000), Some(1000)), (String::new(), None)] {
+        let change = TargetChange::default().note(&text);
+        management.change_target(&queue("b"), change).await.unwrap();
+        assert_eq!(note().await.map(|note| note.len()), stored);
+    }
 }
 
 async fn a_failed_target_is_tried_again(database: TestDatabase) {
