@@ -13,8 +13,11 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::bearer::{self, Guard};
+use super::events::Feed;
+use super::metrics::Scrape;
 use super::problem::{self, Problem};
 use super::syncs::Syncs;
+use super::telemetry::{self, Telemetry};
 use super::{body, cors, echo, health, log, openapi};
 use crate::config::Hidden;
 use crate::fault::Fault;
@@ -35,6 +38,9 @@ pub(crate) struct Shared {
     pub(crate) guard: Guard,
     /// Syncs after decisions.
     pub(crate) syncs: Syncs,
+    /// What happens, for those who read it.
+    pub(crate) feed: Feed,
+    pub(crate) scrape: Scrape,
     /// Cancelled when the process is to end: open streams must end then.
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
@@ -47,6 +53,7 @@ impl App {
         parts: Peer,
         propagator: Propagator,
         verifier: Verifier,
+        telemetry: &Telemetry,
         stop: CancellationToken,
         started: Instant,
     ) -> Result<Self, Fault> {
@@ -54,7 +61,19 @@ impl App {
         let guard = Guard::new(http.admin_token.as_ref().map(Hidden::expose), &http.cors_origins);
         let by_itself = parts.management.is_some() && parts.config.sync_interval.is_some();
         let syncs = Syncs::start(by_itself, propagator.clone(), stop.clone());
-        Ok(Self(Arc::new(Shared { parts, propagator, verifier, guard, syncs, stop, started })))
+        let feed = telemetry.feed.clone();
+        let scrape = telemetry.scrape(propagator.clone(), parts.management.clone(), stop.clone());
+        Ok(Self(Arc::new(Shared {
+            parts,
+            propagator,
+            verifier,
+            guard,
+            syncs,
+            feed,
+            scrape,
+            stop,
+            started,
+        })))
     }
 
     /// The database.
@@ -90,7 +109,10 @@ pub(crate) fn router(app: &App) -> Router {
 
 /// Routes for those who hold the admin token. Merge here what is to stand behind it.
 fn guarded(app: &App) -> OpenApiRouter<App> {
-    OpenApiRouter::new().route_layer(from_fn_with_state(app.clone(), bearer::require))
+    OpenApiRouter::new()
+        .merge(telemetry::metrics_routes())
+        .merge(telemetry::events_routes())
+        .route_layer(from_fn_with_state(app.clone(), bearer::require))
 }
 
 /// Routes that everybody may ask, or that guard themselves.
