@@ -1,15 +1,22 @@
 //! `propagator serve`: a peer out of configuration, and its HTTP side.
 
+mod admin;
 mod app;
 mod bearer;
 mod body;
+mod clock;
 mod cors;
 mod echo;
+mod fields;
 mod health;
 mod log;
+mod names;
 mod openapi;
 mod port_file;
 mod problem;
+mod query;
+mod rotate;
+mod secrets;
 mod server;
 mod stop;
 mod syncs;

@@ -12,10 +12,11 @@ use hmac_propagator::verify::Verifier;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::admin::Caller;
 use super::bearer::{self, Guard};
 use super::problem::{self, Problem};
 use super::syncs::Syncs;
-use super::{body, cors, echo, health, log, openapi};
+use super::{admin, body, cors, echo, health, log, openapi, rotate, secrets};
 use crate::config::Hidden;
 use crate::fault::Fault;
 use crate::peer::Peer;
@@ -33,6 +34,10 @@ pub(crate) struct Shared {
     pub(crate) verifier: Verifier,
     /// Who may use the admin routes.
     pub(crate) guard: Guard,
+    /// Makes signed test calls.
+    pub(crate) caller: Caller,
+    /// How often `/rotate` may be asked.
+    pub(crate) rotations: rotate::Limit,
     /// Syncs after decisions.
     pub(crate) syncs: Syncs,
     /// Cancelled when the process is to end: open streams must end then.
@@ -54,7 +59,19 @@ impl App {
         let guard = Guard::new(http.admin_token.as_ref().map(Hidden::expose), &http.cors_origins);
         let by_itself = parts.management.is_some() && parts.config.sync_interval.is_some();
         let syncs = Syncs::start(by_itself, propagator.clone(), stop.clone());
-        Ok(Self(Arc::new(Shared { parts, propagator, verifier, guard, syncs, stop, started })))
+        let caller = Caller::new(&http.call_target_origins)?;
+        let rotations = rotate::Limit::new();
+        Ok(Self(Arc::new(Shared {
+            parts,
+            propagator,
+            verifier,
+            guard,
+            caller,
+            rotations,
+            syncs,
+            stop,
+            started,
+        })))
     }
 
     /// The database.
@@ -90,7 +107,11 @@ pub(crate) fn router(app: &App) -> Router {
 
 /// Routes for those who hold the admin token. Merge here what is to stand behind it.
 fn guarded(app: &App) -> OpenApiRouter<App> {
-    OpenApiRouter::new().route_layer(from_fn_with_state(app.clone(), bearer::require))
+    OpenApiRouter::new()
+        .merge(admin::routes())
+        .merge(rotate::routes())
+        .merge(secrets::routes())
+        .route_layer(from_fn_with_state(app.clone(), bearer::require))
 }
 
 /// Routes that everybody may ask, or that guard themselves.
