@@ -1,5 +1,6 @@
 //! `propagator serve`: a peer out of configuration, and its HTTP side.
 
+mod admin;
 mod app;
 mod bearer;
 mod body;
@@ -7,12 +8,17 @@ mod clock;
 mod cors;
 mod echo;
 mod events;
+mod fields;
 mod health;
 mod log;
 mod metrics;
+mod names;
 mod openapi;
 mod port_file;
 mod problem;
+mod query;
+mod rotate;
+mod secrets;
 mod server;
 mod stall;
 mod stop;

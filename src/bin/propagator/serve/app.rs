@@ -12,13 +12,14 @@ use hmac_propagator::verify::Verifier;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::admin::Caller;
 use super::bearer::{self, Guard};
 use super::events::Feed;
 use super::metrics::Scrape;
 use super::problem::{self, Problem};
 use super::syncs::Syncs;
 use super::telemetry::{self, Telemetry};
-use super::{body, cors, echo, health, log, openapi};
+use super::{admin, body, cors, echo, health, log, openapi, rotate, secrets};
 use crate::config::Hidden;
 use crate::fault::Fault;
 use crate::peer::Peer;
@@ -36,6 +37,10 @@ pub(crate) struct Shared {
     pub(crate) verifier: Verifier,
     /// Who may use the admin routes.
     pub(crate) guard: Guard,
+    /// Makes signed test calls.
+    pub(crate) caller: Caller,
+    /// How often `/rotate` may be asked.
+    pub(crate) rotations: rotate::Limit,
     /// Syncs after decisions.
     pub(crate) syncs: Syncs,
     /// What happens, for those who read it.
@@ -63,11 +68,15 @@ impl App {
         let syncs = Syncs::start(by_itself, propagator.clone(), stop.clone());
         let feed = telemetry.feed.clone();
         let scrape = telemetry.scrape(propagator.clone(), parts.management.clone(), stop.clone());
+        let caller = Caller::new(&http.call_target_origins)?;
+        let rotations = rotate::Limit::new();
         Ok(Self(Arc::new(Shared {
             parts,
             propagator,
             verifier,
             guard,
+            caller,
+            rotations,
             syncs,
             feed,
             scrape,
@@ -112,6 +121,9 @@ fn guarded(app: &App) -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(telemetry::metrics_routes())
         .merge(telemetry::events_routes())
+        .merge(admin::routes())
+        .merge(rotate::routes())
+        .merge(secrets::routes())
         .route_layer(from_fn_with_state(app.clone(), bearer::require))
 }
 

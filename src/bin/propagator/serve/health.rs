@@ -1,6 +1,6 @@
 //! Whether the process lives, and whether it can do its work.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::app::App;
+use super::clock::now;
 
 /// How long the parts may take to answer before they count as away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -120,9 +121,4 @@ fn up(is_up: bool) -> Check {
 
 fn uptime(app: &App) -> f64 {
     app.started.elapsed().as_secs_f64()
-}
-
-/// Now, RFC 3339.
-pub(crate) fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
