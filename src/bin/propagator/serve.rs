@@ -14,6 +14,7 @@ mod log;
 mod metrics;
 mod names;
 mod openapi;
+mod page;
 mod port_file;
 mod problem;
 mod query;

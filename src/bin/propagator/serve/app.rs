@@ -16,6 +16,7 @@ use super::admin::Caller;
 use super::bearer::{self, Guard};
 use super::events::Feed;
 use super::metrics::Scrape;
+use super::page::{self, Page};
 use super::problem::{self, Problem};
 use super::syncs::Syncs;
 use super::telemetry::{self, Telemetry};
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     /// What happens, for those who read it.
     pub(crate) feed: Feed,
     pub(crate) scrape: Scrape,
+    pub(crate) page: Page,
     /// Cancelled when the process is to end: open streams must end then.
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
@@ -67,6 +69,7 @@ impl App {
         let by_itself = parts.management.is_some() && parts.config.sync_interval.is_some();
         let syncs = Syncs::start(by_itself, propagator.clone(), stop.clone());
         let feed = telemetry.feed.clone();
+        let page = Page::new(&parts)?;
         let scrape = telemetry.scrape(propagator.clone(), parts.management.clone(), stop.clone());
         let caller = Caller::new(&http.call_target_origins)?;
         let rotations = rotate::Limit::new();
@@ -80,6 +83,7 @@ impl App {
             syncs,
             feed,
             scrape,
+            page,
             stop,
             started,
         })))
@@ -120,7 +124,6 @@ pub(crate) fn router(app: &App) -> Router {
 fn guarded(app: &App) -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(telemetry::metrics_routes())
-        .merge(telemetry::events_routes())
         .merge(admin::routes())
         .merge(rotate::routes())
         .merge(secrets::routes())
@@ -129,7 +132,11 @@ fn guarded(app: &App) -> OpenApiRouter<App> {
 
 /// Routes that everybody may ask, or that guard themselves.
 fn open(app: &App) -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(health::routes()).merge(echo::routes(app))
+    OpenApiRouter::new()
+        .merge(health::routes())
+        .merge(echo::routes(app))
+        .merge(telemetry::events_routes(app))
+        .merge(page::routes(app).into())
 }
 
 async fn nowhere() -> Problem {

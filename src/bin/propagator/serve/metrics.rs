@@ -9,6 +9,9 @@ mod observe;
 
 use std::sync::Arc;
 
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
 use hmac_propagator::event::Event;
 use hmac_propagator::management::sql::SqlManagement;
 use hmac_propagator::propagator::Propagator;
@@ -101,14 +104,16 @@ impl Scrape {
     }
 }
 
-/// Counts a call of `POST /rotate`.
-pub(crate) fn rotate_requested() {
+/// Counts the calls of `POST /rotate` that hold the admin token, and those of them that did not rotate.
+pub(crate) async fn count_rotation(request: Request, next: Next) -> Response {
     counter!(names::ROTATE_REQUESTS).increment(1);
-}
-
-/// Counts a call of `POST /rotate` that did not rotate. The code is one of a fixed set.
-pub(crate) fn rotate_failed(code: &'static str) {
-    counter!(names::ROTATE_FAILURES, "code" => code).increment(1);
+    let response = next.run(request).await;
+    let status = response.status();
+    if !status.is_success() {
+        let status = status.as_str().to_owned();
+        counter!(names::ROTATE_FAILURES, "status" => status).increment(1);
+    }
+    response
 }
 
 fn builder() -> Result<PrometheusBuilder, BuildError> {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use hmac_propagator::event::{Event, Observer};
 use hmac_propagator::management::sql::SqlManagement;
@@ -17,7 +18,8 @@ use super::app::App;
 use super::clock::now_ms;
 use super::events::{self, Feed, Told};
 use super::metrics::{self, Metrics, Scrape};
-use super::problem::ProblemBody;
+use super::page;
+use super::problem::{Problem, ProblemBody};
 use crate::fault::Fault;
 
 /// How often samples are folded while nobody scrapes.
@@ -91,9 +93,21 @@ async fn scrape(State(app): State<App>) -> Response {
     (kind, [(header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
-/// `/events`, for those who hold the admin token.
-pub(crate) fn events_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(read_events))
+/// `/events`, for those who hold the admin token, and for pages that signed in with it.
+pub(crate) fn events_routes(app: &App) -> OpenApiRouter<App> {
+    let readers = from_fn_with_state(app.clone(), admit_reader);
+    OpenApiRouter::new().routes(routes!(read_events)).route_layer(readers)
+}
+
+async fn admit_reader(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if !page::access::is_signed_in(&app, request.headers()) {
+        app.guard.admit(request.headers())?;
+    }
+    Ok(next.run(request).await)
 }
 
 /// What happens, as server-sent events: `key_generated`, `key_propagated`, `key_verified`,

@@ -61,6 +61,9 @@ impl Counting {
         for outcome in [Outcome::Success, Outcome::Partial, Outcome::Error] {
             counter!(names::COMPLETED, "outcome" => outcome.as_str()).increment(0);
         }
+        for status in ["400", "404", "409", "429", "503"] {
+            counter!(names::ROTATE_FAILURES, "status" => status).increment(0);
+        }
         for operation in ["put", "remove"] {
             counter!(names::DECISIONS, "operation" => operation).increment(0);
         }
