@@ -97,9 +97,12 @@ impl BrokerOptions {
         self
     }
 
+    /// What [`Builder::start`](crate::propagator::Builder::start) checks too, for who wants to know
+    /// before.
+    ///
     /// # Errors
     /// `InvalidOptions`, naming the first option that is out of range.
-    pub(crate) fn validate(&self) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         if self.host.is_empty() {
             return Err(Error::invalid("broker host", "a host name or an address"));
         }

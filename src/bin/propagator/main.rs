@@ -1,12 +1,18 @@
 //! The command `propagator`: tools for whoever signs, verifies and runs peers.
 
+#[cfg(feature = "sidecar")]
+mod config;
 mod explain;
 mod fault;
 mod hash;
 mod input;
 mod message;
 mod output;
+#[cfg(feature = "sidecar")]
+mod peer;
 mod request;
+#[cfg(feature = "sidecar")]
+mod serve;
 mod sign;
 
 use std::process::ExitCode;
@@ -29,6 +35,9 @@ enum Command {
     Hash(hash::Hash),
     /// Show how a signature comes about, and where a given one differs.
     Explain(explain::Explain),
+    /// Run a peer, with its HTTP side.
+    #[cfg(feature = "sidecar")]
+    Serve(Box<serve::Serve>),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +45,8 @@ fn main() -> ExitCode {
         Command::Sign(sign) => sign.run(),
         Command::Hash(hash) => hash.run(),
         Command::Explain(explain) => explain.run(),
+        #[cfg(feature = "sidecar")]
+        Command::Serve(serve) => serve.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
