@@ -129,7 +129,9 @@ impl Browser {
     /// What the browser complained about since this was asked last.
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.client.browser_log().await.unwrap();
-        log.into_iter().map(|entry| entry.message).collect()
+        let serious =
+            log.into_iter().filter(|entry| entry.level == "SEVERE" || entry.level == "WARNING");
+        serious.map(|entry| entry.message).collect()
     }
 
     /// The screen as a PNG.

@@ -29,6 +29,7 @@ async fn the_matrix_changes_without_a_reload() {
     let focus = browser.run("return document.activeElement.textContent").await;
     assert_eq!(focus, "shop");
     assert_eq!(browser.run("return window.marker").await, "still here");
+    assert_eq!(browser.text("#live").await, "Live");
     let complaints = browser.complaints().await;
     assert!(complaints.is_empty(), "{complaints:?}");
 }
