@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::process::{Mesh, Peer, SOON, Spec, TOKEN};
+use crate::process::{Mesh, Peer, SOON, Spec, TOKEN, propagation_secret};
 
 /// A full peer behind a proxy to the broker.
 async fn behind_a_proxy(mesh: &Mesh) -> (Peer, Proxy) {
@@ -34,21 +34,28 @@ async fn both_signals_end_it_with_code_0() {
 async fn a_stop_during_a_sync_keeps_its_deadline_and_loses_nothing() {
     let mesh = Mesh::new().await;
     let (mut authority, proxy) = behind_a_proxy(&mesh).await;
-    authority.knows(&["orders"]).await;
-    for number in 0..20 {
-        let ensure = json!({"clientId": format!("c{number}"), "targets": ["orders"]});
-        authority.post("/admin/ensure", ensure).await.is(201);
-    }
-    // Published, and never confirmed: the sync hangs.
+    let target = json!({
+        "targetAmqpQueue": "orders", "propagationSecret": propagation_secret("orders"),
+        "receiveOnly": true,
+    });
+    authority.post("/admin/targets", target).await.is(201);
+    let ensure = json!({"clientId": "in-hand", "targets": ["orders"]});
+    authority.post("/admin/ensure", ensure).await.is(201);
+    // The broker says nothing more: the sync hangs.
     proxy.set_mode(Mode::BlackHole);
     let request = authority.request(Method::POST, "/admin/sync");
     let syncing = tokio::spawn(request.send());
+    // The event is on record.
     eventually(SOON, || async {
-        let any: Vec<String> =
-            authority.spec.redis.command(&["KEYS", "*in-flight*"]).await.unwrap();
-        (!any.is_empty()).then_some(())
+        let pattern = ["KEYS", "*in-flight:http:orders:in-hand"];
+        let found: Vec<String> = authority.spec.redis.command(&pattern).await.unwrap();
+        (!found.is_empty()).then_some(())
     })
     .await;
+    for number in 0..20 {
+        let ensure = json!({"clientId": format!("later-{number}"), "targets": ["orders"]});
+        authority.post("/admin/ensure", ensure).await.is(201);
+    }
     let begun = Instant::now();
     authority.signal("-TERM");
     assert_eq!(authority.ended().await, Some(0), "{}", authority.said.text());
@@ -56,15 +63,19 @@ async fn a_stop_during_a_sync_keeps_its_deadline_and_loses_nothing() {
     syncing.await.unwrap().ok();
     proxy.set_mode(Mode::Pass);
 
-    // What it had in hand goes on: every credential reaches the target.
+    // All of it goes on: every credential reaches the target, and its answers count.
     let orders = mesh.receive_only("orders").await.ready().await;
     let authority = authority.spec.ready().await;
-    eventually(Duration::from_secs(60), || async {
+    // What the ended process had claimed in the database is free again after a minute.
+    eventually(Duration::from_secs(90), || async {
         authority.post("/admin/sync", json!({})).await.is(200);
-        let held: u64 = orders.spec.redis.command(&["HLEN", "hmac:http:clients"]).await.unwrap();
-        (held == 20).then_some(())
+        let state = authority.get("/admin/state").await.is(200);
+        let pivots = state["pivots"].as_array().unwrap();
+        pivots.iter().all(|pivot| pivot["status"] == "success").then_some(())
     })
     .await;
+    let held: u64 = orders.spec.redis.command(&["HLEN", "hmac:http:clients"]).await.unwrap();
+    assert_eq!(held, 21);
 }
 
 #[tokio::test(flavor = "multi_thread")]
