@@ -20,7 +20,7 @@ async fn a_generated_secret_is_printed_once_and_every_target_holds_its_hash() {
     assert_eq!(document["track"], "http");
     assert_eq!(document["op"], "create");
     assert_eq!((&document["complete"], &document["wait"]), (&json!(true), &json!("complete")));
-    assert_eq!(document["sync"]["targetsPublished"].as_u64().is_some(), true);
+    assert!(document["sync"]["targetsPublished"].is_u64(), "{document}");
     let targets = document["targets"].as_array().unwrap();
     assert_eq!(targets.len(), 2);
     for target in targets {

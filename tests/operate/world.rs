@@ -156,7 +156,7 @@ impl World {
             .await
             .unwrap();
         tokio::time::timeout(SOON, peer.ready()).await.unwrap().unwrap();
-        Target { peer, store }
+        Target { _peer: peer, store }
     }
 
     /// The authority as a service that runs beside the commands.
@@ -188,7 +188,8 @@ impl World {
 
 /// A peer in this process.
 pub(crate) struct Target {
-    pub(crate) peer: Propagator,
+    /// Runs as long as this lives.
+    _peer: Propagator,
     store: MemoryCredentialStore,
 }
 

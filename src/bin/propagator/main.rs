@@ -13,6 +13,8 @@ mod output;
 #[cfg(feature = "sidecar")]
 mod peer;
 mod request;
+#[cfg(feature = "sidecar")]
+mod serve;
 mod sign;
 
 use std::process::ExitCode;
@@ -38,6 +40,9 @@ enum Command {
     #[cfg(feature = "sidecar")]
     #[command(flatten)]
     Operate(operate::Operate),
+    /// Run a peer, with its HTTP side.
+    #[cfg(feature = "sidecar")]
+    Serve(Box<serve::Serve>),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +52,8 @@ fn main() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         #[cfg(feature = "sidecar")]
         Command::Operate(operate) => operate.run(<Cli as clap::CommandFactory>::command()),
+        #[cfg(feature = "sidecar")]
+        Command::Serve(serve) => serve.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
