@@ -124,7 +124,7 @@ async fn a_row_that_waits_for_a_peer_that_is_down_says_so() {
     let row = finding(&document, "row");
     assert_eq!(row["subject"], "http:webshop at orders");
     assert!(
-        row["what"].as_str().unwrap().ends_with("nobody consumes the queue, 1 messages wait in it"),
+        row["what"].as_str().unwrap().ends_with("nobody consumes the queue; messages waiting: 1"),
         "{row}"
     );
     let other = world.run(&["doctor", "another-client", "--json"]).await.ends_with(1).json();
@@ -194,6 +194,15 @@ async fn a_database_that_is_away_does_not_hide_the_rest() {
     let document = doctor(&world).await.ends_with(1).json();
     assert_eq!(wrong(&document), ["database"], "{document:#}");
     assert_eq!(finding(&document, "broker")["state"], "ok");
+}
+
+#[tokio::test]
+async fn a_receive_only_peer_has_no_rows_and_everything_else() {
+    let mut world = World::new().await;
+    world.environment.remove("DATABASE_URL");
+    let document = doctor(&world).await.ends_with(1).json();
+    assert_eq!(wrong(&document), ["own-queue"], "{document:#}");
+    assert_eq!(finding(&document, "database")["state"], "skipped");
 }
 
 #[tokio::test]

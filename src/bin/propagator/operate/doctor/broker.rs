@@ -71,10 +71,10 @@ fn own_queue(config: &Config, state: &QueueState) -> Finding {
     let run = "start `propagator serve`, or let cron call `propagator sync --wait`: answers and events of others come here";
     let finding = match state {
         QueueState::There { ready, consumers: 0 } => {
-            Finding::wrong(check, format!("nobody consumes it, {ready} messages wait in it"), run)
+            Finding::wrong(check, format!("nobody consumes it; messages waiting: {ready}"), run)
         }
         QueueState::There { ready, consumers } => {
-            Finding::fine(check, format!("consumers {consumers}, messages waiting {ready}"))
+            Finding::fine(check, format!("consumers: {consumers}, messages waiting: {ready}"))
         }
         QueueState::Missing => Finding::wrong(check, "it is not there", run),
         QueueState::Refused(reason) => Finding::wrong(
