@@ -40,7 +40,7 @@ async fn malformed_requests_end_in_a_4xx() {
     let long = format!("x: {}\r\n", "y".repeat(100 * 1024));
     let many: String = (0..500).map(|number| format!("x-{number}: y\r\n")).collect();
     let cases = [
-        ("GET / HTTP/1.1\r\nHost: [\r\n\r\n".to_owned(), &[404, 400][..]),
+        ("GET /nowhere HTTP/1.1\r\nHost: [\r\n\r\n".to_owned(), &[404, 400][..]),
         ("GET // HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[404, 400]),
         ("GET //evil.example/admin/state HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[404, 400]),
         ("GET /% HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[404, 400]),
@@ -49,7 +49,7 @@ async fn malformed_requests_end_in_a_4xx() {
         ("GET /\u{7f} HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[400, 404]),
         ("GET /<> HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[400, 404]),
         ("nonsense\r\n\r\n".to_owned(), &[400]),
-        ("GET / HTTP/9.9\r\n\r\n".to_owned(), &[400]),
+        ("GET /nowhere HTTP/9.9\r\n\r\n".to_owned(), &[400]),
         (format!("GET /health HTTP/1.1\r\nHost: a\r\n{long}\r\n"), &[431, 400]),
         (format!("GET /health HTTP/1.1\r\nHost: a\r\n{many}\r\n"), &[431, 400]),
         (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(100 * 1024)), &[414, 431, 400]),

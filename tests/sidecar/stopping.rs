@@ -79,6 +79,27 @@ async fn a_stop_during_a_sync_keeps_its_deadline_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn open_event_streams_end_with_it() {
+    let mesh = Mesh::new().await;
+    let mut peer = mesh.full("authority").await.ready().await;
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        let request = peer.request(Method::GET, "/events").timeout(Duration::from_secs(60));
+        let stream = request.send().await.unwrap();
+        assert_eq!(stream.status(), 200);
+        streams.push(stream);
+    }
+    let begun = Instant::now();
+    peer.signal("-TERM");
+    for mut stream in streams {
+        // Ends as a stream ends, and is not cut off.
+        while stream.chunk().await.unwrap().is_some() {}
+    }
+    assert_eq!(peer.ended().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_in_hand_is_answered_and_an_idle_connection_closed() {
     let mesh = Mesh::new().await;
     let mut peer = mesh.full("authority").await.ready().await;
