@@ -73,7 +73,8 @@ mod vault;
 pub use audit::{AuditAction, AuditCheck, AuditEntry, AuditHead, AuditQuery};
 pub use keys::{DataKey, KeyEncryption, KeyRing, LocalKey, Passphrase};
 pub use operators::{
-    CredentialInfo, DueRotation, NewTarget, OperatorError, TargetChange, TargetInfo, TargetState,
+    CredentialInfo, DueRotation, NewTarget, OperatorError, TargetBacklog, TargetChange, TargetInfo,
+    TargetState,
 };
 pub use options::SqlOptions;
 pub use reencrypt::Reencryption;

@@ -7,20 +7,25 @@ mod body;
 mod clock;
 mod cors;
 mod echo;
+mod events;
 mod fields;
 mod health;
 mod log;
+mod metrics;
 mod names;
 mod openapi;
+mod page;
 mod port_file;
 mod problem;
 mod query;
 mod rotate;
 mod secrets;
 mod server;
+mod stall;
 mod stop;
 mod syncs;
 mod systemd;
+mod telemetry;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +41,7 @@ use crate::fault::{Exit, Fault};
 use crate::output;
 use crate::peer::Peer;
 use app::App;
+use telemetry::Telemetry;
 
 /// Whom the audit names for what is done over HTTP.
 const ACTOR: &str = "serve";
@@ -109,6 +115,8 @@ async fn serve(config: Arc<Config>, port_file: Option<PathBuf>) -> Result<(), Fa
 async fn start(config: Arc<Config>, stop: CancellationToken) -> Result<App, Fault> {
     let parts = Peer::assemble(config.clone(), ACTOR).await?;
     let builder = parts.builder().close_deadline(close_deadline(config.shutdown_deadline));
+    let telemetry = Telemetry::start()?;
+    let builder = builder.observer(telemetry.clone());
     let builder = match config.sync_interval {
         Some(interval) if parts.management.is_some() => builder.sync_every(interval),
         _ => builder,
@@ -116,8 +124,8 @@ async fn start(config: Arc<Config>, stop: CancellationToken) -> Result<App, Faul
     let propagator = builder.start().await;
     let propagator =
         propagator.map_err(|error| Fault::because("the peer cannot be started", error))?;
-    let verifier = parts.verifier().build();
-    App::new(parts, propagator, verifier, stop, Instant::now())
+    let verifier = parts.verifier().observer(telemetry.clone()).build();
+    App::new(parts, propagator, verifier, &telemetry, stop, Instant::now())
 }
 
 /// Leaves time for requests in hand before, and for closing the database after.

@@ -8,7 +8,7 @@ mod state;
 mod sync;
 mod targets;
 
-pub(crate) use call_target::Caller;
+pub(crate) use call_target::{Caller, signed_get};
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -14,8 +14,12 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::admin::Caller;
 use super::bearer::{self, Guard};
+use super::events::Feed;
+use super::metrics::Scrape;
+use super::page::{self, Page};
 use super::problem::{self, Problem};
 use super::syncs::Syncs;
+use super::telemetry::{self, Telemetry};
 use super::{admin, body, cors, echo, health, log, openapi, rotate, secrets};
 use crate::config::Hidden;
 use crate::fault::Fault;
@@ -40,6 +44,10 @@ pub(crate) struct Shared {
     pub(crate) rotations: rotate::Limit,
     /// Syncs after decisions.
     pub(crate) syncs: Syncs,
+    /// What happens, for those who read it.
+    pub(crate) feed: Feed,
+    pub(crate) scrape: Scrape,
+    pub(crate) page: Page,
     /// Cancelled when the process is to end: open streams must end then.
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
@@ -52,6 +60,7 @@ impl App {
         parts: Peer,
         propagator: Propagator,
         verifier: Verifier,
+        telemetry: &Telemetry,
         stop: CancellationToken,
         started: Instant,
     ) -> Result<Self, Fault> {
@@ -59,6 +68,9 @@ impl App {
         let guard = Guard::new(http.admin_token.as_ref().map(Hidden::expose), &http.cors_origins);
         let by_itself = parts.management.is_some() && parts.config.sync_interval.is_some();
         let syncs = Syncs::start(by_itself, propagator.clone(), stop.clone());
+        let feed = telemetry.feed.clone();
+        let page = Page::new(&parts)?;
+        let scrape = telemetry.scrape(propagator.clone(), parts.management.clone(), stop.clone());
         let caller = Caller::new(&http.call_target_origins)?;
         let rotations = rotate::Limit::new();
         Ok(Self(Arc::new(Shared {
@@ -69,6 +81,9 @@ impl App {
             caller,
             rotations,
             syncs,
+            feed,
+            scrape,
+            page,
             stop,
             started,
         })))
@@ -108,6 +123,7 @@ pub(crate) fn router(app: &App) -> Router {
 /// Routes for those who hold the admin token. Merge here what is to stand behind it.
 fn guarded(app: &App) -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(telemetry::metrics_routes())
         .merge(admin::routes())
         .merge(rotate::routes())
         .merge(secrets::routes())
@@ -116,7 +132,11 @@ fn guarded(app: &App) -> OpenApiRouter<App> {
 
 /// Routes that everybody may ask, or that guard themselves.
 fn open(app: &App) -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(health::routes()).merge(echo::routes(app))
+    OpenApiRouter::new()
+        .merge(health::routes())
+        .merge(echo::routes(app))
+        .merge(telemetry::events_routes(app))
+        .merge(page::routes(app).into())
 }
 
 async fn nowhere() -> Problem {

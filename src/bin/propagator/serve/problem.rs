@@ -69,6 +69,15 @@ impl Problem {
         Self::conflict("MANAGEMENT_NOT_CONFIGURED", "this peer is receive-only: it decides nothing")
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The sentence for humans.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_secs = Some(seconds);
         self

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hmac_propagator::credentials::{GeneratedSecret, SecretLength};
@@ -22,6 +23,7 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::body::Body;
 use super::clock;
+use super::metrics;
 use super::names;
 use super::problem::{Problem, ProblemBody};
 
@@ -31,7 +33,7 @@ const BURST: NonZeroU32 = NonZeroU32::new(3).unwrap();
 const EVERY: Duration = Duration::from_secs(20);
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(rotate))
+    OpenApiRouter::new().routes(routes!(rotate)).route_layer(from_fn(metrics::count_rotation))
 }
 
 /// How often each secret may be rotated.

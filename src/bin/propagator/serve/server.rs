@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::stall::{self, Impatient};
+
 /// Most connections at a time; further ones wait in the backlog.
 const CONNECTIONS: usize = 1024;
 /// How long a request line and its headers may take to arrive, also on a connection that idles.
@@ -89,7 +91,7 @@ async fn serve(stream: TcpStream, router: Router, stop: CancellationToken) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Impatient::new(stream, stall::PATIENCE)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -11,6 +11,7 @@ use hmac_propagator::auth::hash_client_secret;
 use hmac_propagator::client::{SendError, SigningClient};
 use hmac_propagator::error::ErrorKind;
 use hmac_propagator::id::ClientId;
+use hmac_propagator::secret::ClientSecret;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use serde::{Deserialize, Serialize};
@@ -90,20 +91,33 @@ pub(super) async fn call(
     State(app): State<App>,
     Body(request): Body<CallRequest>,
 ) -> Result<(StatusCode, Json<Called>), Problem> {
+    let secret = request.secret.map(|PlainSecret(secret)| secret);
+    let (status, body) = signed_get(&app, &request.target, request.client_id, secret).await?;
+    Ok((StatusCode::CREATED, Json(Called { status, body })))
+}
+
+/// Makes a signed GET; without a secret with what this peer's store holds. The status and the body
+/// that were answered.
+pub(crate) async fn signed_get(
+    app: &App,
+    target: &str,
+    client_id: ClientId,
+    secret: Option<ClientSecret>,
+) -> Result<(u16, Value), Problem> {
     let caller = &app.caller;
-    let url = allowed(&caller.origins, &request.target)?;
+    let url = allowed(&caller.origins, target)?;
     let http = caller.http.clone();
-    let client = match request.secret {
-        Some(PlainSecret(secret)) => {
+    let client = match secret {
+        Some(secret) => {
             let hash = hash_client_secret(&secret, &app.parts.config.secret_token);
-            SigningClient::fixed(http, request.client_id, &hash)
+            SigningClient::fixed(http, client_id, &hash)
         }
-        None => SigningClient::from_store(http, request.client_id, app.parts.http.clone()),
+        None => SigningClient::from_store(http, client_id, app.parts.http.clone()),
     };
     let get = caller.http.get(url).build().map_err(|_| wrong_target())?;
     let response = client.execute(get).await.map_err(refused)?;
     let status = response.status().as_u16();
-    Ok((StatusCode::CREATED, Json(Called { status, body: read(response).await? })))
+    Ok((status, read(response).await?))
 }
 
 fn allowed(origins: &[String], target: &str) -> Result<Url, Problem> {
