@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use hmac_propagator::auth::{
-    CanonicalPath, Canonicalizer, RequestToSign, SigningKey, body_sha256, message_sha256,
-    parse_timestamp,
+    CanonicalPath, Canonicalizer, HexDigest, RequestToSign, SigningKey, body_sha256,
+    message_sha256, parse_timestamp,
 };
 use hmac_propagator::secret::SecretHash;
 use sha2::{Digest, Sha256};
@@ -86,6 +86,26 @@ fn messages(hash: &SecretHash) {
         bare_hmac(hash, &payload)
     });
     println!("message of {} bytes: bare SHA-256 and HMAC {bare:?}", MESSAGE.len());
+    report(
+        "sign",
+        bare,
+        time(|| with_message(hash, &text, |key, hash| key.sign_message("client", hash))),
+    );
+    report(
+        "sign, key kept",
+        bare,
+        time(|| key.sign_message("client", &message_sha256(black_box(&text)))),
+    );
+    let signature = key.sign_message("client", &message_sha256(&text));
+    let verify =
+        |key: &SigningKey, hash: &HexDigest| key.verify_message("client", hash, signature.as_str());
+    report("verify", bare, time(|| with_message(hash, &text, verify)));
+    report("verify, key kept", bare, time(|| verify(&key, &message_sha256(black_box(&text)))));
+    report(
+        "serde_json alone, to a value",
+        bare,
+        time(|| serde_json::from_str::<serde_json::Value>(black_box(MESSAGE))),
+    );
     report("canonical text from JSON", bare, time(|| canonical(black_box(MESSAGE))));
     report("canonical text from a value", bare, time(|| canonicalizer.value(black_box(&parsed))));
     report(
@@ -93,6 +113,15 @@ fn messages(hash: &SecretHash) {
         bare,
         time(|| key.sign_message("client", &message_sha256(&canonical(black_box(MESSAGE))))),
     );
+}
+
+/// Everything between a canonical text and its signature.
+fn with_message<T>(
+    hash: &SecretHash,
+    text: &str,
+    use_it: impl FnOnce(&SigningKey, &HexDigest) -> T,
+) -> T {
+    use_it(&SigningKey::from_hash(black_box(hash)), &message_sha256(black_box(text)))
 }
 
 fn bare_hmac(hash: &SecretHash, payload: &str) -> [u8; 32] {
@@ -104,7 +133,7 @@ fn bare_hmac(hash: &SecretHash, payload: &str) -> [u8; 32] {
 
 fn report(what: &str, bare: Duration, time: Duration) {
     let ratio = time.as_secs_f64() / bare.as_secs_f64();
-    println!("  {what:<30} {time:>10.0?}  {ratio:.2} x");
+    println!("  {what:<30} {time:>10.2?}  {ratio:.2} x");
 }
 
 fn time<T>(mut call: impl FnMut() -> T) -> Duration {

@@ -19,8 +19,8 @@ use crate::store::{Applied, Change, VersionedChange};
 
 mod requests;
 
+pub(crate) use requests::{Asked, Recorded, Request, distinct};
 pub use requests::{Ensure, EnsureOp, Ensured, Revoke, Revoked, Rotate, RotatedSecret};
-pub(crate) use requests::{Recorded, Request, distinct};
 
 /// How often a decision is made anew because a newer one came between.
 const ROUNDS: u32 = 5;
@@ -117,7 +117,7 @@ async fn attempt(
     };
     apply_locally(core, key, request, &recorded.stored, revision).await?;
     core.ledger.settle_revision(key, revision).await?;
-    let removed = matches!(request, Request::Revoke { .. });
+    let removed = matches!(request.asked, Asked::Revoke { .. });
     core.hub.emit(Event::Decided { key: key.clone(), revision, removed });
     if recorded.targets == 0 {
         // Nobody else needs to know: nothing is outstanding. If this fails, the next sync reports.
@@ -157,9 +157,9 @@ async fn apply_locally(
 
 impl Request {
     fn change(&self, stored: &StoredRestrictions) -> Change {
-        match self {
-            Self::Revoke { .. } => Change::Delete,
-            Self::Ensure { secret_hash, .. } | Self::Rotate { secret_hash, .. } => Change::Put {
+        match &self.asked {
+            Asked::Revoke { .. } => Change::Delete,
+            Asked::Ensure { secret_hash, .. } | Asked::Rotate { secret_hash, .. } => Change::Put {
                 secret_hash: secret_hash.clone(),
                 allowed_ips: stored.allowed_ips.clone(),
                 expires_at: stored

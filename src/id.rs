@@ -125,6 +125,46 @@ impl From<ClientId> for String {
     }
 }
 
+/// Who asks for a decision, for the audit: a person, a job, a service. 1 to 256 bytes, not blank, no
+/// control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Actor(String);
+
+impl Actor {
+    /// Longest accepted name, in bytes.
+    pub const MAX_LEN: usize = 256;
+
+    /// Checks and takes over a name.
+    ///
+    /// # Errors
+    /// `InvalidOptions` when it is blank, too long or has a control character.
+    pub fn new(name: impl Into<String>) -> Result<Self> {
+        let name = name.into();
+        if name.trim().is_empty()
+            || name.len() > Self::MAX_LEN
+            || name.chars().any(char::is_control)
+        {
+            return Err(Error::invalid(
+                "actor",
+                "1 to 256 bytes, not blank, without control characters",
+            ));
+        }
+        Ok(Self(name))
+    }
+
+    /// The name as it stands in the audit.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Which credential store: signed HTTP requests or signed messages. Exhaustive, because the wire
 /// contract is frozen with these two.
 #[derive(

@@ -31,7 +31,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::id::{ClientId, CredentialKey, EventId, PeerQueue, Revision};
+use crate::id::{Actor, ClientId, CredentialKey, EventId, PeerQueue, Revision};
 use crate::secret::{ClientSecret, PropagationSecret, SecretHash};
 use crate::store::{AllowedIps, Expiry};
 
@@ -157,6 +157,8 @@ pub struct UpsertCredential {
     pub decision: Decision,
     /// Targets to add, none twice, the own queue not among them.
     pub targets: Vec<PeerQueue>,
+    /// Who asked for it, for an audit; `None`: nobody was named.
+    pub actor: Option<Actor>,
     /// When it was decided, in milliseconds since the epoch.
     pub now_ms: u64,
 }
@@ -213,6 +215,8 @@ pub struct RotateCredential {
     pub secret_hash: SecretHash,
     /// The plain secret, only when the propagator was built to hand it over.
     pub plain_secret: Option<ClientSecret>,
+    /// Who asked for it, for an audit; `None`: nobody was named.
+    pub actor: Option<Actor>,
     /// When it was decided, in milliseconds since the epoch.
     pub now_ms: u64,
 }

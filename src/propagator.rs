@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::hash_client_secret;
 use crate::core::Core;
-use crate::decision::{self, Request, distinct};
+use crate::decision::{self, Asked, Request, distinct};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventStream};
 use crate::outbound::{self, DeclaredTargets};
@@ -78,14 +78,15 @@ impl Propagator {
     /// target, or a target that the directory does not have; `Management` and `Store` when those
     /// fail: then the decision may or may not have been recorded, and ensuring again is safe.
     pub async fn ensure(&self, request: Ensure) -> Result<Ensured> {
-        let Ensure { key, secret, targets, allowed_ips, expires_at } = request;
-        let request = Request::Ensure {
+        let Ensure { key, secret, targets, allowed_ips, expires_at, actor } = request;
+        let asked = Asked::Ensure {
             secret_hash: hash_client_secret(&secret, &self.inner.token),
             plain_secret: self.plain(secret),
             targets: distinct(&self.inner.core.own, targets)?,
             allowed_ips,
             expires_at,
         };
+        let request = Request { asked, actor };
         let client_id = key.client_id.clone();
         let (recorded, revision) =
             self.call(|core| async move { decision::decide(&core, &key, &request).await }).await?;
@@ -100,11 +101,12 @@ impl Propagator {
     /// `UnknownClient` when the management side has no such credential; else as
     /// [`Propagator::ensure`].
     pub async fn rotate(&self, request: Rotate) -> Result<RotatedSecret> {
-        let Rotate { key, secret } = request;
-        let request = Request::Rotate {
+        let Rotate { key, secret, actor } = request;
+        let asked = Asked::Rotate {
             secret_hash: hash_client_secret(&secret, &self.inner.token),
             plain_secret: self.plain(secret),
         };
+        let request = Request { asked, actor };
         let client_id = key.client_id.clone();
         let (_, revision) =
             self.call(|core| async move { decision::decide(&core, &key, &request).await }).await?;
@@ -118,8 +120,9 @@ impl Propagator {
     /// # Errors
     /// As [`Propagator::ensure`].
     pub async fn revoke(&self, request: Revoke) -> Result<Revoked> {
-        let Revoke { key, targets } = request;
-        let request = Request::Revoke { targets: distinct(&self.inner.core.own, targets)? };
+        let Revoke { key, targets, actor } = request;
+        let asked = Asked::Revoke { targets: distinct(&self.inner.core.own, targets)? };
+        let request = Request { asked, actor };
         let client_id = key.client_id.clone();
         let (_, revision) =
             self.call(|core| async move { decision::decide(&core, &key, &request).await }).await?;

@@ -1,7 +1,7 @@
 //! What callers ask for and get, and how it is put to the management side.
 
 use crate::error::{Error, Result};
-use crate::id::{ClientId, CredentialKey, PeerQueue, Revision, Track};
+use crate::id::{Actor, ClientId, CredentialKey, PeerQueue, Revision, Track};
 use crate::management::{
     Decision, Management, ManagementError, RotateCredential, StoredRestrictions, UpsertCredential,
 };
@@ -17,6 +17,7 @@ pub struct Ensure {
     pub(crate) targets: Vec<PeerQueue>,
     pub(crate) allowed_ips: Option<AllowedIps>,
     pub(crate) expires_at: Expiry,
+    pub(crate) actor: Option<Actor>,
 }
 
 impl Ensure {
@@ -29,6 +30,7 @@ impl Ensure {
             targets: Vec::new(),
             allowed_ips: None,
             expires_at: Expiry::Keep,
+            actor: None,
         }
     }
 
@@ -53,6 +55,12 @@ impl Ensure {
     /// When it expires. Default: as it is, a new one never.
     pub fn expires_at(mut self, expiry: Expiry) -> Self {
         self.expires_at = expiry;
+        self
+    }
+
+    /// Who asks, for the management side's audit. Default: whom the management side was set up for.
+    pub fn actor(mut self, actor: Actor) -> Self {
+        self.actor = Some(actor);
         self
     }
 }
@@ -84,17 +92,24 @@ pub enum EnsureOp {
 pub struct Rotate {
     pub(crate) key: CredentialKey,
     pub(crate) secret: ClientSecret,
+    pub(crate) actor: Option<Actor>,
 }
 
 impl Rotate {
     /// A new secret for a credential on track `http`.
     pub fn new(client_id: ClientId, secret: ClientSecret) -> Self {
-        Self { key: CredentialKey::new(Track::Http, client_id), secret }
+        Self { key: CredentialKey::new(Track::Http, client_id), secret, actor: None }
     }
 
     /// Its track. Default: `http`.
     pub fn track(mut self, track: Track) -> Self {
         self.key.track = track;
+        self
+    }
+
+    /// Who asks, for the management side's audit. Default: whom the management side was set up for.
+    pub fn actor(mut self, actor: Actor) -> Self {
+        self.actor = Some(actor);
         self
     }
 }
@@ -115,12 +130,13 @@ pub struct RotatedSecret {
 pub struct Revoke {
     pub(crate) key: CredentialKey,
     pub(crate) targets: Vec<PeerQueue>,
+    pub(crate) actor: Option<Actor>,
 }
 
 impl Revoke {
     /// Removes a credential on track `http` from this peer and from all targets on record.
     pub fn new(client_id: ClientId) -> Self {
-        Self { key: CredentialKey::new(Track::Http, client_id), targets: Vec::new() }
+        Self { key: CredentialKey::new(Track::Http, client_id), targets: Vec::new(), actor: None }
     }
 
     /// Further peers to remove it from, for example one that got it in another way.
@@ -132,6 +148,12 @@ impl Revoke {
     /// Its track. Default: `http`.
     pub fn track(mut self, track: Track) -> Self {
         self.key.track = track;
+        self
+    }
+
+    /// Who asks, for the management side's audit. Default: whom the management side was set up for.
+    pub fn actor(mut self, actor: Actor) -> Self {
+        self.actor = Some(actor);
         self
     }
 }
@@ -146,9 +168,16 @@ pub struct Revoked {
     pub revision: Revision,
 }
 
-/// A decision, checked and hashed.
+/// A decision, checked and hashed, and who asks for it.
 #[derive(Clone, Debug)]
-pub(crate) enum Request {
+pub(crate) struct Request {
+    pub(crate) asked: Asked,
+    pub(crate) actor: Option<Actor>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
     Ensure {
         secret_hash: SecretHash,
         plain_secret: Option<ClientSecret>,
@@ -182,10 +211,12 @@ impl Request {
         revision: Revision,
         now_ms: u64,
     ) -> Result<Option<Recorded>, ManagementError> {
-        let (decision, targets) = match self.clone() {
-            Self::Rotate { secret_hash, plain_secret } => {
-                let key = key.clone();
-                let request = RotateCredential { key, revision, secret_hash, plain_secret, now_ms };
+        let Self { asked, actor } = self.clone();
+        let key = key.clone();
+        let (decision, targets) = match asked {
+            Asked::Rotate { secret_hash, plain_secret } => {
+                let request =
+                    RotateCredential { key, revision, secret_hash, plain_secret, actor, now_ms };
                 let rotated = management.rotate_credential_secret(request).await?;
                 return Ok(rotated.map(|rotated| Recorded {
                     created: false,
@@ -193,12 +224,12 @@ impl Request {
                     stored: rotated.stored,
                 }));
             }
-            Self::Ensure { secret_hash, plain_secret, targets, allowed_ips, expires_at } => {
+            Asked::Ensure { secret_hash, plain_secret, targets, allowed_ips, expires_at } => {
                 (Decision::Put { secret_hash, allowed_ips, expires_at, plain_secret }, targets)
             }
-            Self::Revoke { targets } => (Decision::Delete, targets),
+            Asked::Revoke { targets } => (Decision::Delete, targets),
         };
-        let request = UpsertCredential { key: key.clone(), revision, decision, targets, now_ms };
+        let request = UpsertCredential { key, revision, decision, targets, actor, now_ms };
         let upserted = management.upsert_credential_with_targets(request).await?;
         Ok(Some(Recorded {
             created: upserted.created,

@@ -8,12 +8,16 @@ use async_trait::async_trait;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, Script, ServerErrorKind,
-    Value,
+    Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, Script,
+    ServerErrorKind, Value,
 };
 
 use super::{CLAIMED, Committed, FieldPage, Key, StateStore, Transaction};
 use crate::error::{Error, Result, StoreError};
+
+mod claims;
+
+use claims::Claims;
 
 /// How patiently Redis is used. Callers retry with backoff of their own, so these stay short: a
 /// refused connection fails within a second, a silent server within a few.
@@ -37,6 +41,7 @@ impl Default for RedisOptions {
 #[derive(Clone)]
 pub struct RedisState {
     connection: ConnectionManager,
+    claims: Claims,
     transact: Script,
 }
 
@@ -69,7 +74,8 @@ impl RedisState {
             .and_then(redis::Client::open)
             .and_then(|client| client.get_connection_manager_lazy(config))
             .map_err(invalid)?;
-        Ok(Self { connection, transact: Script::new(include_str!("transact.lua")) })
+        let claims = Claims::new(connection.clone());
+        Ok(Self { connection, claims, transact: Script::new(include_str!("transact.lua")) })
     }
 
     /// The server's clock, in milliseconds since the epoch.
@@ -100,7 +106,11 @@ impl StateStore for RedisState {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let (pipeline, order) = reads(keys);
+        let (commands, order) = reads(keys);
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command);
+        }
         let replies: Vec<Vec<Option<String>>> =
             pipeline.query_async(&mut self.connection.clone()).await.map_err(store_error)?;
         Ok(in_order(replies, &order))
@@ -130,7 +140,7 @@ impl StateStore for RedisState {
         results.into_iter().map(committed).collect()
     }
 
-    /// Plain commands in one pipeline: they cost the server a tenth of a script. They are not atomic
+    /// Plain commands, sent together: they cost the server a tenth of a script. They are not atomic
     /// together, and need not be, since what was read is not what the name depends on.
     async fn read_and_claim(
         &self,
@@ -138,11 +148,15 @@ impl StateStore for RedisState {
         name: &str,
         ttl: Duration,
     ) -> Result<(Vec<Option<String>>, bool), StoreError> {
-        let (mut pipeline, order) = reads(keys);
+        let (mut commands, order) = reads(keys);
         let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
-        pipeline.cmd("SET").arg(name).arg(CLAIMED).arg("NX").arg("PX").arg(ttl);
-        let mut replies: Vec<Value> =
-            pipeline.query_async(&mut self.connection.clone()).await.map_err(store_error)?;
+        let mut claim = redis::cmd("SET");
+        claim.arg(name).arg(CLAIMED).arg("NX").arg("PX").arg(ttl);
+        commands.push(claim);
+        let mut replies = Vec::with_capacity(commands.len());
+        for reply in self.claims.send(commands).await? {
+            replies.push(reply.extract_error().map_err(store_error)?);
+        }
         let free = matches!(replies.pop(), Some(Value::Okay));
         let replies = replies.into_iter().map(Vec::<Option<String>>::from_redis_value);
         let replies = replies.collect::<Result<_, _>>();
@@ -179,8 +193,7 @@ fn tcp_settings(options: RedisOptions) -> TcpSettings {
 
 /// One `MGET` for plain keys and one `HMGET` per hash, with the index in `keys` of each value that
 /// comes back.
-fn reads(keys: &[Key]) -> (Pipeline, Vec<usize>) {
-    let mut pipeline = redis::pipe();
+fn reads(keys: &[Key]) -> (Vec<Cmd>, Vec<usize>) {
     let mut order = Vec::with_capacity(keys.len());
     let mut hashes: BTreeMap<&str, Vec<(usize, &str)>> = BTreeMap::new();
     let mut plain = redis::cmd("MGET");
@@ -193,17 +206,20 @@ fn reads(keys: &[Key]) -> (Pipeline, Vec<usize>) {
             }
         }
     }
+    let mut commands = Vec::with_capacity(hashes.len() + 2);
     if !order.is_empty() {
-        pipeline.add_command(plain);
+        commands.push(plain);
     }
     for (name, fields) in hashes {
-        let command = pipeline.cmd("HMGET").arg(name);
+        let mut command = redis::cmd("HMGET");
+        command.arg(name);
         for (index, field) in fields {
             command.arg(field);
             order.push(index);
         }
+        commands.push(command);
     }
-    (pipeline, order)
+    (commands, order)
 }
 
 /// The values in the order in which their keys were asked for.

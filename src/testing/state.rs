@@ -27,6 +27,8 @@ pub async fn state_store_conformance(store: &dyn StateStore, prefix: &str) {
     suite.values_pass_when_their_time_is_over_and_only_then().await;
     suite.no_update_is_lost_under_contention().await;
     suite.all_fields_of_a_hash_are_listed().await;
+    suite.a_name_is_taken_once_and_each_caller_reads_its_own_keys().await;
+    suite.a_name_is_free_again_when_its_time_is_over().await;
 }
 
 struct Suite<'a> {
@@ -235,5 +237,46 @@ impl Suite<'_> {
         assert_eq!(found, expected.collect());
         let absent = self.store.fields(&format!("{}:no-such-hash", self.prefix), None).await;
         assert_eq!(absent.unwrap(), (Vec::new(), None));
+    }
+
+    async fn a_name_is_taken_once_and_each_caller_reads_its_own_keys(&self) {
+        const NAMES: u32 = 200;
+        let writes = (0..NAMES).map(|number| {
+            let key = self.field("read-beside", &number.to_string());
+            Transaction::default().write(Write::set(key, format!("of {number}")))
+        });
+        self.store.commit(&writes.collect::<Vec<_>>()).await.unwrap();
+        let claim = async |number: u32| {
+            let keys = [
+                self.field("read-beside", &number.to_string()),
+                self.value("absent"),
+                self.field("read-beside", "absent"),
+            ];
+            let name = format!("{}:taken:{number}", self.prefix);
+            let (read, free) =
+                self.store.read_and_claim(&keys, &name, Duration::from_secs(3600)).await.unwrap();
+            assert_eq!(read, [Some(format!("of {number}")), None, None]);
+            (number, free)
+        };
+        // Three callers for each name, all at once.
+        let claims = join_all((0..3 * NAMES).map(|index| claim(index % NAMES))).await;
+        let mut taken: Vec<u32> =
+            claims.into_iter().filter(|(_, free)| *free).map(|(number, _)| number).collect();
+        taken.sort_unstable();
+        assert_eq!(taken, (0..NAMES).collect::<Vec<_>>());
+    }
+
+    async fn a_name_is_free_again_when_its_time_is_over(&self) {
+        let name = format!("{}:taken-for-a-while", self.prefix);
+        let claim = async || {
+            let life = Duration::from_millis(50);
+            self.store.read_and_claim(&[], &name, life).await.unwrap().1
+        };
+        assert!(claim().await);
+        let until = Instant::now() + BOUND;
+        while !claim().await {
+            assert!(Instant::now() < until, "a name of 50 ms is still taken");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }

@@ -110,6 +110,13 @@ async fn a_user_without_permissions_is_told_which_it_lacks() {
         ["broker-permission", "broker-permission", "own-queue"],
         "{document:#}"
     );
+    // Those of docs/operations.md for a peer that decides.
+    let (configure, write, read) =
+        (r"^hmac-[A-Za-z0-9-]+\.queue$", r"^amq\.default$", r"^hmac-authority\.queue$");
+    let permissions = ["set_permissions", "-p", &vhost, &user, configure, write, read];
+    world.broker.rabbitmqctl(&permissions).await.unwrap();
+    let document = doctor(&world).await.ends_with(1).json();
+    assert_eq!(wrong(&document), ["own-queue"], "{document:#}");
     world.broker.rabbitmqctl(&["delete_user", &user]).await.unwrap();
 }
 

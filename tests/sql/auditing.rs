@@ -1,9 +1,10 @@
 //! The audit says all that happened, and shows when it was touched.
 
+use hmac_propagator::id::Actor;
 use hmac_propagator::management::sql::{AuditAction, AuditCheck, AuditQuery, SqlManagement};
 use hmac_propagator::management::{Management, Outcome};
 use hmac_propagator::testing::management::world::{
-    LATER, NOW, applied, delete, failed, key, put, queue, sent,
+    LATER, NOW, applied, delete, failed, key, put, queue, rotation, sent,
 };
 
 use crate::database::TestDatabase;
@@ -11,6 +12,7 @@ use crate::world::{directory, ensure, report, rotate};
 
 crate::on_each_database!(
     every_change_is_recorded_with_actor_and_revision,
+    a_decision_is_recorded_under_who_asked_for_it,
     entries_are_picked_and_counted_by_their_kind,
     what_changes_nothing_is_not_recorded,
     an_entry_that_was_changed_or_deleted_is_noticed,
@@ -65,6 +67,21 @@ async fn every_change_is_recorded_with_actor_and_revision(database: TestDatabase
     assert_eq!(of_a.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [8, 7, 6]);
     assert!(management.audit(&AuditQuery::newest(3).of(key("x"))).await.unwrap().is_empty());
     assert_eq!(head(&management).await.seq, 9);
+}
+
+async fn a_decision_is_recorded_under_who_asked_for_it(database: TestDatabase) {
+    let management = database.open_with(SqlManagement::options().actor("robot")).await.unwrap();
+    let bob = Some(Actor::new("bob").unwrap());
+    let mut put = put("a", 7, '1', &[]);
+    put.actor = bob.clone();
+    ensure(&management, put).await;
+    let mut rotation = rotation("a", 8, '2');
+    rotation.actor = bob;
+    management.rotate_credential_secret(rotation).await.unwrap();
+    ensure(&management, delete("a", 9, &[])).await;
+    let entries = management.audit(&AuditQuery::newest(100)).await.unwrap();
+    let actors: Vec<_> = entries.iter().rev().map(|entry| entry.actor.as_str()).collect();
+    assert_eq!(actors, ["bob", "bob", "robot"]);
 }
 
 async fn entries_are_picked_and_counted_by_their_kind(database: TestDatabase) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hmac_propagator::broker::BrokerOptions;
-use hmac_propagator::id::{PeerQueue, Track};
-use hmac_propagator::management::sql::SqlManagement;
+use hmac_propagator::id::{Actor, PeerQueue, Track};
+use hmac_propagator::management::sql::{AuditQuery, SqlManagement};
 use hmac_propagator::management::{
     FetchPending, FullyPropagated, Management, ManagementError, Marked, Outcome, PendingPage,
     RotateCredential, Rotated, RowStatus, TargetError, TargetSent, TargetSuccess, UpsertCredential,
@@ -105,9 +105,12 @@ async fn a_credential_reaches_its_targets_and_every_row_is_true(database: TestDa
         assert_eq!(info.reported, Some(Outcome::Success));
         assert_eq!(b.hash("orders").await, own.hash("orders").await);
         let secret = ClientSecret::new(format!("rotation {rotation}")).unwrap();
-        authority.rotate(Rotate::new(key("orders").client_id, secret)).await.unwrap();
+        let rotate = Rotate::new(key("orders").client_id, secret);
+        authority.rotate(rotate.actor(Actor::new("bob").unwrap())).await.unwrap();
         assert_ne!(b.hash("orders").await, own.hash("orders").await);
     }
+    let by_bob = management.audit(&AuditQuery::newest(100)).await.unwrap();
+    assert_eq!(by_bob.iter().filter(|entry| entry.actor == "bob").count(), 3);
     authority.close().await;
 }
 

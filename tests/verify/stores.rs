@@ -1,8 +1,11 @@
 //! What a verifier does when its store changes, fails, or is made of two.
 
+use std::time::Duration;
+
+use futures_util::FutureExt;
 use hmac_propagator::auth::RefusalCode;
 use hmac_propagator::id::Track;
-use hmac_propagator::state::MemoryState;
+use hmac_propagator::state::{Key, MemoryState, RedisState, StateStore};
 use hmac_propagator::store::MemoryCredentialStore;
 use hmac_propagator::verify::{MemoryNonces, RedisNonces, Verifier, WithNonces};
 
@@ -132,4 +135,45 @@ async fn a_nonce_store_that_is_away_refuses_though_the_credentials_are_there() {
     http.redis.kill().await.unwrap();
     let refusal = Call::signed("c", &hash('a')).refusal(&verifier).await;
     assert_eq!(refusal, Some(RefusalCode::InternalError));
+}
+
+#[tokio::test]
+async fn a_record_of_another_type_concerns_its_own_client_only() {
+    let http = Http::start().await;
+    let state = RedisState::open(&http.redis.url()).unwrap();
+    let () = http.redis.command(&["HSET", "fields", "f", "v"]).await.unwrap();
+    let () = http.redis.command(&["SET", "text", "v"]).await.unwrap();
+    let claim = async |index: usize| {
+        // Every tenth asks for a field of what is no hash.
+        let odd = index % 10 == 0;
+        let key = Key::field(if odd { "text" } else { "fields" }, "f");
+        let name = format!("claimed:{index}");
+        let claimed = state.read_and_claim(&[key], &name, Duration::from_secs(60)).await;
+        match claimed {
+            Ok((read, free)) => !odd && free && read == [Some("v".to_owned())],
+            Err(error) => odd && !error.is_transient(),
+        }
+    };
+    let as_expected = futures_util::future::join_all((0..500).map(claim)).await;
+    assert_eq!(as_expected.iter().filter(|held| **held).count(), 500);
+}
+
+#[tokio::test]
+async fn callers_that_come_together_share_round_trips_and_one_that_gives_up_stops_nobody() {
+    let http = Http::start().await;
+    let state = RedisState::open(&http.redis.url()).unwrap();
+    state.ping().await.unwrap();
+    let () = http.redis.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+    let life = Duration::from_secs(60);
+    let names: Vec<String> = (0..300).map(|number| format!("together:{number}")).collect();
+    let mut claims: Vec<_> =
+        names.iter().map(|name| state.read_and_claim(&[], name, life)).collect();
+    // The first one is on its way, and nobody waits for it any more.
+    let first = claims.remove(0);
+    assert!(first.now_or_never().is_none());
+    let claimed = futures_util::future::join_all(claims).await;
+    assert!(claimed.into_iter().all(|claimed| claimed.unwrap() == (Vec::new(), true)));
+    let info: String = http.redis.command(&["INFO", "stats"]).await.unwrap();
+    let reads = info.lines().find_map(|line| line.strip_prefix("total_reads_processed:")).unwrap();
+    assert!(reads.parse::<u32>().unwrap() < 30, "{reads} round trips for 300 callers");
 }

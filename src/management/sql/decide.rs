@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::stored::Stored;
 use super::vault::Place;
 use super::{Inner, rotation};
-use crate::id::{CredentialKey, PeerQueue, Revision};
+use crate::id::{Actor, CredentialKey, PeerQueue, Revision};
 use crate::management::{
     Decision, ManagementError, RotateCredential, Rotated, StoredRestrictions, UpsertCredential,
     Upserted,
@@ -25,11 +25,12 @@ struct New<'a> {
     secret_hash: Option<&'a SecretHash>,
     plain_secret: Option<&'a ClientSecret>,
     restrictions: StoredRestrictions,
+    actor: Option<&'a Actor>,
     now_ms: u64,
 }
 
 pub(super) async fn upsert(inner: &Inner, request: &UpsertCredential) -> Result<Upserted, Failure> {
-    let UpsertCredential { key, revision, decision, targets, now_ms } = request;
+    let UpsertCredential { key, revision, decision, targets, now_ms, .. } = request;
     let mut tx = inner.db.begin().await?;
     let old = Stored::lock(&mut tx, key).await?;
     check_directory(&mut tx, targets).await?;
@@ -61,7 +62,7 @@ pub(super) async fn rotate(
     inner: &Inner,
     request: &RotateCredential,
 ) -> Result<Option<Rotated>, Failure> {
-    let RotateCredential { key, revision, secret_hash, plain_secret, now_ms } = request;
+    let RotateCredential { key, revision, secret_hash, plain_secret, actor, now_ms } = request;
     let mut tx = inner.db.begin().await?;
     let Some(old) = Stored::lock(&mut tx, key).await? else { return Ok(None) };
     if old.revision >= *revision {
@@ -84,6 +85,7 @@ pub(super) async fn rotate(
         secret_hash: Some(secret_hash),
         plain_secret: plain_secret.as_ref(),
         restrictions: old.restrictions.clone(),
+        actor: actor.as_ref(),
         now_ms: *now_ms,
     };
     write(&mut tx, inner, Some(&old), &new).await?;
@@ -94,7 +96,7 @@ pub(super) async fn rotate(
 }
 
 fn upserted<'a>(request: &'a UpsertCredential, old: Option<&Stored>) -> New<'a> {
-    let UpsertCredential { key, revision, decision, now_ms, .. } = request;
+    let UpsertCredential { key, revision, decision, actor, now_ms, .. } = request;
     let new = New {
         key,
         revision: *revision,
@@ -102,6 +104,7 @@ fn upserted<'a>(request: &'a UpsertCredential, old: Option<&Stored>) -> New<'a> 
         secret_hash: None,
         plain_secret: None,
         restrictions: StoredRestrictions::default(),
+        actor: actor.as_ref(),
         now_ms: *now_ms,
     };
     let Decision::Put { secret_hash, allowed_ips, expires_at, plain_secret } = decision else {
@@ -252,5 +255,6 @@ async fn note(
         detail: Some(new.operation.to_owned()),
         ..Note::of(now_ms, action, new.key)
     };
-    audit::append(tx, &inner.actor, vec![note]).await
+    let actor = new.actor.map_or(inner.actor.as_str(), Actor::as_str);
+    audit::append(tx, actor, vec![note]).await
 }

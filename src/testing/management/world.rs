@@ -62,6 +62,7 @@ pub fn put(client: &str, number: u64, digit: char, targets: &[&str]) -> UpsertCr
             plain_secret: None,
         },
         targets: targets.iter().map(|target| queue(target)).collect(),
+        actor: None,
         now_ms: NOW,
     }
 }
@@ -107,6 +108,7 @@ pub fn rotation(client: &str, number: u64, digit: char) -> RotateCredential {
         revision: revision(number),
         secret_hash: hash(digit),
         plain_secret: None,
+        actor: None,
         now_ms: NOW,
     }
 }

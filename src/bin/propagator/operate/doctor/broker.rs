@@ -7,6 +7,8 @@ use super::finding::Finding;
 use super::stores::chain;
 use crate::config::Config;
 
+const PERMISSIONS: &str = "give the user the permissions that docs/operations.md lists";
+
 /// What was seen, when it could be looked at.
 pub(super) async fn look(
     config: &Config,
@@ -40,8 +42,8 @@ fn refused(config: &Config, fault: &BrokerFault) -> Finding {
         BrokerStage::VirtualHost => (
             "broker-vhost",
             format!(
-                "check AMQP_VHOST; where it is missing: rabbitmqctl add_vhost {0}, then rabbitmqctl set_permissions -p {0} {1} '.*' '.*' '.*'",
-                broker.vhost, broker.user
+                "check AMQP_VHOST; where it is missing: rabbitmqctl add_vhost {}; {PERMISSIONS}",
+                broker.vhost
             ),
         ),
         _ => (
@@ -56,10 +58,10 @@ fn permission(what: &'static str, outcome: &Result<(), String>, config: &Config)
     match outcome {
         Ok(()) => Finding::fine("broker-permission", format!("may {what}")).of(what),
         Err(reason) => {
-            let broker = &config.broker;
             let advice = format!(
-                "give the user its permissions (rabbitmqctl list_permissions -p {} shows them; docs/operations.md says which); a broker that is short of memory or disk takes nothing either: rabbitmqctl status",
-                broker.vhost
+                "{PERMISSIONS}; rabbitmqctl list_permissions -p {} shows them. A broker that is short \
+                 of memory or disk takes nothing either: rabbitmqctl status",
+                config.broker.vhost
             );
             Finding::wrong("broker-permission", reason, advice).of(what)
         }

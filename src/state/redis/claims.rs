@@ -1,0 +1,153 @@
+//! Reads and claims of many callers at once.
+//!
+//! A busy verifier has many requests under way, and each needs one answer. While a batch waits for
+//! its answers, newcomers gather and go out together when it is back: one write, one read and one
+//! wake-up for all of them, where each on its own would have cost as much. A caller that finds
+//! nothing under way goes out at once.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redis::aio::{ConnectionLike, ConnectionManager};
+use redis::{Cmd, Pipeline, Value};
+use tokio::sync::oneshot;
+
+use super::store_error;
+use crate::error::StoreError;
+
+/// How many batches may wait for answers at once. The second fills the time in which the server
+/// works on the first; with more, batches would be smaller and nothing faster.
+const UNDER_WAY: usize = 2;
+
+/// Most callers of one batch: bounds how long the first waits for the last one's commands.
+const LARGEST: usize = 256;
+
+/// Sends the commands of callers that come at the same time together. Clones share the queue.
+#[derive(Clone)]
+pub(super) struct Claims {
+    connection: ConnectionManager,
+    queue: Arc<Mutex<Queue>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Caller>,
+    under_way: usize,
+}
+
+struct Caller {
+    commands: Vec<Cmd>,
+    answer: oneshot::Sender<Result<Vec<Value>, StoreError>>,
+}
+
+impl Claims {
+    pub(super) fn new(connection: ConnectionManager) -> Self {
+        Self { connection, queue: Arc::default() }
+    }
+
+    /// The answers to some commands, in their order. An answer that is an error of the server stands
+    /// among them as such: it concerns nobody else.
+    ///
+    /// # Cancellation
+    /// A dropped call whose commands were not sent yet takes them back.
+    pub(super) async fn send(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let starts = {
+            let mut queue = lock(&self.queue);
+            queue.waiting.push(Caller { commands, answer });
+            let starts = queue.under_way < UNDER_WAY;
+            queue.under_way += usize::from(starts);
+            starts
+        };
+        if starts {
+            // A task of its own, so that a caller that gives up does not take others with it.
+            let turn = Turn { queue: self.queue.clone(), given_back: false };
+            tokio::spawn(turn.run(self.connection.clone()));
+        }
+        let ended = |_| StoreError::transient("the connection to Redis was closed");
+        answered.await.map_err(ended)?
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims").finish_non_exhaustive()
+    }
+}
+
+/// The right to have a batch under way.
+struct Turn {
+    queue: Arc<Mutex<Queue>>,
+    given_back: bool,
+}
+
+impl Turn {
+    /// Sends batches until nobody waits.
+    async fn run(mut self, mut connection: ConnectionManager) {
+        while let Some(callers) = self.next() {
+            exchange(&mut connection, callers).await;
+        }
+    }
+
+    /// Who goes next. When that is nobody the turn is given back in the same moment, so that whoever
+    /// comes then starts one.
+    fn next(&mut self) -> Option<Vec<Caller>> {
+        let mut queue = lock(&self.queue);
+        // Who gave up meanwhile must not use up a name.
+        queue.waiting.retain(|caller| !caller.answer.is_closed());
+        if queue.waiting.is_empty() {
+            queue.under_way -= 1;
+            self.given_back = true;
+            return None;
+        }
+        let later = queue.waiting.len().min(LARGEST);
+        let later = queue.waiting.split_off(later);
+        Some(std::mem::replace(&mut queue.waiting, later))
+    }
+}
+
+/// For a task that did not come to its end, because its runtime did.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.given_back {
+            return;
+        }
+        let mut queue = lock(&self.queue);
+        queue.under_way -= 1;
+        if queue.under_way == 0 {
+            // Nobody is left to send them: their callers are told.
+            queue.waiting.clear();
+        }
+    }
+}
+
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One round trip for all. Whoever is not answered by it hears why.
+async fn exchange(connection: &mut ConnectionManager, callers: Vec<Caller>) {
+    let count: usize = callers.iter().map(|caller| caller.commands.len()).sum();
+    let mut pipeline = Pipeline::with_capacity(count);
+    let mut asked = Vec::with_capacity(callers.len());
+    for Caller { commands, answer } in callers {
+        asked.push((commands.len(), answer));
+        for command in commands {
+            pipeline.add_command(command);
+        }
+    }
+    match connection.req_packed_commands(&pipeline, 0, count).await {
+        Ok(values) => {
+            let mut values = values.into_iter();
+            for (own, answer) in asked {
+                // A caller that is gone needs no answer.
+                let _ = answer.send(Ok(values.by_ref().take(own).collect()));
+            }
+        }
+        Err(error) => {
+            for (_, answer) in asked {
+                let _ = answer.send(Err(store_error(error.clone())));
+            }
+        }
+    }
+}
