@@ -5,6 +5,7 @@ mod auditing;
 mod deciding;
 mod doctor;
 mod rotating;
+mod secured;
 mod targets;
 mod usage;
 mod waiting;
