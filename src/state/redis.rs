@@ -11,6 +11,7 @@ use redis::{
     Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, Script,
     ServerErrorKind, Value,
 };
+use tokio::runtime::Handle;
 
 use super::{CLAIMED, Committed, FieldPage, Key, StateStore, Transaction};
 use crate::error::{Error, Result, StoreError};
@@ -47,10 +48,12 @@ pub struct RedisState {
 
 impl RedisState {
     /// Prepares a connection to `redis://[user:password@]host[:port][/db]`. Connects at the first
-    /// use, so that a peer can start while Redis is away.
+    /// use, so that a peer can start while Redis is away. The runtime of the first use carries the
+    /// connection: it must be driven for as long as others use it.
     ///
     /// # Errors
-    /// `InvalidOptions` when the URL cannot be read; the URL is not repeated in the error.
+    /// `InvalidOptions` when the URL cannot be read, which is not repeated in the error, and outside a
+    /// Tokio runtime.
     pub fn open(url: &str) -> Result<Self> {
         Self::open_with(url, RedisOptions::default())
     }
@@ -58,8 +61,10 @@ impl RedisState {
     /// As [`RedisState::open`], with other limits.
     ///
     /// # Errors
-    /// `InvalidOptions` when the URL cannot be read; the URL is not repeated in the error.
+    /// As those of [`RedisState::open`].
     pub fn open_with(url: &str, options: RedisOptions) -> Result<Self> {
+        let outside = |_| Error::invalid("RedisState::open", "to be called within a Tokio runtime");
+        Handle::try_current().map_err(outside)?;
         let invalid = |_| Error::invalid("Redis URL", "redis://[user:password@]host[:port][/db]");
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(options.connect_timeout))
@@ -74,7 +79,7 @@ impl RedisState {
             .and_then(redis::Client::open)
             .and_then(|client| client.get_connection_manager_lazy(config))
             .map_err(invalid)?;
-        let claims = Claims::new(connection.clone());
+        let claims = Claims::new(connection.clone(), options.response_timeout);
         Ok(Self { connection, claims, transact: Script::new(include_str!("transact.lua")) })
     }
 }
