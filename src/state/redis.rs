@@ -25,7 +25,8 @@ use claims::Claims;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RedisOptions {
-    /// Bound for one answer. Default: 3 s.
+    /// Bound for one answer, and for the wait to be sent where callers share a round trip. Default:
+    /// 3 s.
     pub response_timeout: Duration,
     /// Bound for one attempt to connect. Default: 1 s.
     pub connect_timeout: Duration,
@@ -63,8 +64,6 @@ impl RedisState {
     /// # Errors
     /// As those of [`RedisState::open`].
     pub fn open_with(url: &str, options: RedisOptions) -> Result<Self> {
-        let outside = |_| Error::invalid("RedisState::open", "to be called within a Tokio runtime");
-        Handle::try_current().map_err(outside)?;
         let invalid = |_| Error::invalid("Redis URL", "redis://[user:password@]host[:port][/db]");
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(options.connect_timeout))
@@ -73,12 +72,15 @@ impl RedisState {
             .set_pipeline_buffer_size(QUEUED)
             .set_min_delay(Duration::from_millis(50))
             .set_max_delay(Duration::from_millis(200));
-        let connection = url
+        let client = url
             .into_connection_info()
             .map(|info| info.set_tcp_settings(tcp_settings(options)))
             .and_then(redis::Client::open)
-            .and_then(|client| client.get_connection_manager_lazy(config))
             .map_err(invalid)?;
+        // The client would panic.
+        let outside = |_| Error::invalid("RedisState::open", "to be called within a Tokio runtime");
+        Handle::try_current().map_err(outside)?;
+        let connection = client.get_connection_manager_lazy(config).map_err(invalid)?;
         let claims = Claims::new(connection.clone(), options.response_timeout);
         Ok(Self { connection, claims, transact: Script::new(include_str!("transact.lua")) })
     }
