@@ -19,8 +19,9 @@ use tower::ServiceExt;
 
 use super::stall::{self, Impatient};
 
-/// Most connections at a time; further ones wait in the backlog.
-const CONNECTIONS: usize = 1024;
+/// Most connections at a time; further ones wait in the backlog. Of the 1024 file descriptors that a
+/// process commonly has, enough must be left for broker, Redis and database.
+const CONNECTIONS: usize = 512;
 /// How long a request line and its headers may take to arrive, also on a connection that idles.
 const HEADERS: Duration = Duration::from_secs(15);
 /// Longest request line and headers together, in bytes.
