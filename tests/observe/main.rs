@@ -4,5 +4,6 @@
 mod events;
 mod metrics;
 mod monitoring;
+mod page;
 mod peers;
 mod readers;

@@ -106,18 +106,23 @@ async fn the_picture_in_the_documents_shows_this_page() {
     for client in ["billing-ui", "invoices", "shop", "till"] {
         operator.ensure(client).await;
     }
-    operator.add_target("warehouse").await;
-    operator.go("/page/new").await;
-    browser.fill("#client", "shop").await;
-    browser.fill("#secret", "a secret of the shop").await;
-    browser.click("[name=targets][value=warehouse]").await;
-    browser.follow("form.card button.main").await;
+    operator.refuse_queue("legacy").await;
+    for (client, target) in [("invoices", "legacy"), ("shop", "warehouse")] {
+        operator.add_target(target).await;
+        operator.go("/page/new").await;
+        browser.fill("#client", client).await;
+        browser.fill("#secret", "a secret by hand").await;
+        browser.click(&format!("[name=targets][value={target}]")).await;
+        browser.follow("form.card button.main").await;
+    }
     operator.go("/").await;
     operator.cell("shop", "warehouse", "sent").await;
     operator.cell("shop", "orders", "ok").await;
+    operator.cell("invoices", "legacy", "retry").await;
+    operator.cell("invoices", "billing", "ok").await;
     operator.cell("till", "billing", "ok").await;
     browser.until("document.querySelector('#live.on')").await;
-    browser.screen(1180, 560, false).await;
+    browser.screen(1180, 600, false).await;
     let picture = browser.screenshot().await;
     assert!(picture.starts_with(b"\x89PNG"));
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/page.png");

@@ -70,11 +70,7 @@ async fn targets_come_and_go_and_one_in_use_stays() {
 async fn a_target_that_failed_is_tried_again() {
     let operator = Operator::start().await;
     let browser = &operator.browser;
-    // A wrong secret: the target drops what comes, and the row waits. Then a queue that is refused.
-    let queues = operator.vhost.queues().await.unwrap();
-    let mut other = hmac_propagator_support::lapin::types::FieldTable::default();
-    other.insert("x-max-length".into(), 1_i32.into());
-    queues.declare_with("hmac-odd.queue", other).await.unwrap();
+    let queues = operator.refuse_queue("odd").await;
     operator.add_target("odd").await;
     operator.go("/page/new").await;
     browser.fill("#client", "shop").await;

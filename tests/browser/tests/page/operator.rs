@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use hmac_propagator_browser::Browser;
-use hmac_propagator_support::{Broker, Serve, Vhost, free_address};
+use hmac_propagator_support::lapin::types::FieldTable;
+use hmac_propagator_support::{Broker, Queues, Serve, Vhost, free_address};
 
 pub(crate) const TOKEN: &str = "admin-token-of-the-operator";
 
@@ -67,6 +68,15 @@ impl Operator {
         self.browser.click("[name=receiveOnly]").await;
         self.browser.follow("form.card button.main").await;
         assert_eq!(self.notice().await, format!("{name} is a target now."));
+    }
+
+    /// Makes the queue of a peer one that the contract does not allow: no delivery to it succeeds.
+    pub(crate) async fn refuse_queue(&self, name: &str) -> Queues {
+        let queues = self.vhost.queues().await.unwrap();
+        let mut other = FieldTable::default();
+        other.insert("x-max-length".into(), 1_i32.into());
+        queues.declare_with(&format!("hmac-{name}.queue"), other).await.unwrap();
+        queues
     }
 
     /// Ensures a credential at both targets, and gives back the secret that was made.
