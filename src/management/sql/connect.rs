@@ -61,9 +61,11 @@ async fn open_sqlite(url: &str, most: u32) -> Result<Db, sqlx::Error> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // What is cleared (a plain secret above all) does not stay readable in the file.
+        .pragma("secure_delete", "ON")
         .busy_timeout(PATIENCE)
         .disable_statement_logging();
-    if url.contains(":memory:") {
+    if url.contains(":memory:") || url.contains("mode=memory") {
         // Each connection would have a database of its own, which ends with it.
         let only = SqlitePoolOptions::new().min_connections(1).max_connections(1);
         let only = only.max_lifetime(None).idle_timeout(None).connect_with(options).await?;

@@ -53,16 +53,25 @@ impl Vault {
         self.ring.as_ref()
     }
 
-    /// Reads all data keys; makes the first one.
+    /// Reads all data keys. One that is known already is not unwrapped again: that may be slow, and
+    /// transactions wait for it.
     ///
     /// # Errors
     /// Permanent when one is under a key that the ring does not have, or there are data keys and no
     /// ring: going on would end in rows that nobody can read.
     pub(super) async fn load(&self, tx: &mut Tx) -> Result<(), Failure> {
         let sql = "SELECT key_id, kek_id, wrapped, active FROM hmac_data_keys";
+        let known = self.read().by_id.clone();
         let mut keys = Keys::default();
         for record in tx.fetch(sql, Vec::new()).await? {
             let (id, kek) = (record.text("key_id")?, record.text("kek_id")?);
+            if record.flag("active")? {
+                keys.active = Some(id.clone());
+            }
+            if let Some(key) = known.get(&id) {
+                keys.by_id.insert(id, key.clone());
+                continue;
+            }
             let ring = self.ring.as_ref().and_then(|ring| ring.find(&kek)).ok_or_else(|| {
                 ManagementError::permanent(format!(
                     "data key {id} is under key {kek}, which is not given"
@@ -70,9 +79,6 @@ impl Vault {
             })?;
             let wrapped = cipher::from_hex(&record.text("wrapped")?).ok_or_else(cipher::refused)?;
             let key = ring.unwrap_key(&wrapped, &context(&id)).await?;
-            if record.flag("active")? {
-                keys.active = Some(id.clone());
-            }
             keys.by_id.insert(id, key);
         }
         *self.write() = keys;
