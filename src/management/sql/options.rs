@@ -146,22 +146,28 @@ impl SqlOptions {
     }
 }
 
-/// Reads the data keys, and makes the first one where there is a key ring. Reading them takes no lock:
-/// a passphrase takes its time for each, and replicas that start together need not wait for each
-/// other. But they must not make two: before the first is made, the end of the audit is locked.
+/// Reads the data keys, and makes the first one where there is a key ring. Replicas that start
+/// together must not make two, so the end of the audit is locked while it is stored; but not while
+/// keys are wrapped and unwrapped, because a passphrase takes its time for each.
 async fn open(db: &Db, vault: &Vault) -> Result<(), Failure> {
     let mut tx = db.begin_reading().await?;
     vault.load(&mut tx).await?;
     drop(tx);
-    if vault.ring().is_none() || vault.has_active_key() {
+    if vault.has_active_key() {
         return Ok(());
     }
+    let Some(new) = vault.make().await? else { return Ok(()) };
     let mut tx = db.begin().await?;
     super::audit::head(&mut tx, true).await?;
-    vault.load(&mut tx).await?;
-    if !vault.has_active_key() {
-        vault.renew(&mut tx).await?;
-        vault.load(&mut tx).await?;
+    let found = "SELECT COUNT(*) AS found FROM hmac_data_keys WHERE active = 1";
+    let found = tx.fetch_one(found, Vec::new()).await?;
+    if found.map_or(Ok(0), |record| record.count("found"))? == 0 {
+        Vault::store(&mut tx, &new).await?;
+        tx.commit().await?;
+        vault.know(new);
+        return Ok(());
     }
-    tx.commit().await
+    drop(tx);
+    let mut tx = db.begin_reading().await?;
+    vault.load(&mut tx).await
 }
