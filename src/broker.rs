@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::secret::BrokerPassword;
 
+pub(crate) mod view;
+
 /// The broker's address and the limits of its use. Start from [`BrokerOptions::new`] and change what
 /// differs.
 #[derive(Clone, Debug)]
@@ -97,9 +99,12 @@ impl BrokerOptions {
         self
     }
 
+    /// What [`Builder::start`](crate::propagator::Builder::start) checks too, for who wants to know
+    /// before.
+    ///
     /// # Errors
     /// `InvalidOptions`, naming the first option that is out of range.
-    pub(crate) fn validate(&self) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         if self.host.is_empty() {
             return Err(Error::invalid("broker host", "a host name or an address"));
         }

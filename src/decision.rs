@@ -14,7 +14,7 @@ use crate::management::{
     Management, ManagementError, ManagementErrorKind, Outcome, StoredRestrictions,
 };
 use crate::outbound::local_version;
-use crate::settlement;
+use crate::settlement::{self, Decided};
 use crate::store::{Applied, Change, VersionedChange};
 
 mod requests;
@@ -121,7 +121,8 @@ async fn attempt(
     core.hub.emit(Event::Decided { key: key.clone(), revision, removed });
     if recorded.targets == 0 {
         // Nobody else needs to know: nothing is outstanding. If this fails, the next sync reports.
-        let reported = settlement::report(core, management, key, revision, Outcome::Success).await;
+        let decided = Decided { revision, removed };
+        let reported = settlement::report(core, management, key, decided, Outcome::Success).await;
         if let Err(error) = reported {
             tracing::warn!("left to the next sync: {error}");
         }

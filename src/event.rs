@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::broadcast;
 
@@ -51,6 +52,8 @@ pub enum Event {
         event_id: EventId,
         /// How often it was published, this time included.
         attempts: u32,
+        /// Whether it carries a removal.
+        removed: bool,
     },
     /// A target answered for a revision that is current.
     AckReceived {
@@ -62,6 +65,8 @@ pub enum Event {
         revision: Revision,
         /// `None`: it holds the revision. Otherwise why not.
         error: Option<String>,
+        /// Whether the revision is a removal.
+        removed: bool,
     },
     /// A target answered for a revision that is not current any more; nothing follows from it.
     AckOutdated {
@@ -102,6 +107,15 @@ pub enum Event {
         revision: Revision,
         /// How it went.
         outcome: Outcome,
+        /// Whether the revision is a removal.
+        removed: bool,
+    },
+    /// A sync came to its end.
+    SyncEnded {
+        /// How long it took.
+        duration: Duration,
+        /// `None`: it worked through all that was open. Otherwise why not.
+        error: Option<String>,
     },
     /// A received message was refused.
     Refused {

@@ -11,7 +11,7 @@ use crate::auth::hash_client_secret;
 use crate::core::Core;
 use crate::decision::{self, Asked, Request, distinct};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::EventStream;
+use crate::event::{Event, EventStream};
 use crate::outbound::{self, DeclaredTargets};
 use crate::secret::{ClientSecret, SecretToken};
 
@@ -147,12 +147,15 @@ impl Propagator {
             if core.stop.is_cancelled() {
                 return Err(closed());
             }
+            let started = tokio::time::Instant::now();
             let result = outbound::sync(core.clone(), inner.declared.clone()).await;
             let at_ms = core.clock.now_ms();
             let last = match &result {
                 Ok(summary) => LastSync { at_ms, summary: Some(*summary), error: None },
                 Err(error) => LastSync { at_ms, summary: None, error: Some(error.to_string()) },
             };
+            core.hub
+                .emit(Event::SyncEnded { duration: started.elapsed(), error: last.error.clone() });
             inner.last_sync.send_replace(Some(last));
             result
         })

@@ -12,6 +12,21 @@ use crate::management::{
     TargetSuccess,
 };
 
+/// A revision and what it decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decided {
+    pub(crate) revision: Revision,
+    pub(crate) removed: bool,
+}
+
+/// A delivery that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: TargetError,
+    /// Whether a removal was to be delivered.
+    pub(crate) removed: bool,
+}
+
 /// An answer that is to be settled.
 #[derive(Clone, Debug)]
 pub(crate) struct Settlement {
@@ -102,8 +117,12 @@ async fn settle_current(
     let marked = mark(core, management, answers).await;
     // At once, so that a management side can record reports together.
     let followed = answers.iter().zip(marked).map(|(settlement, marked)| async move {
-        follow_up(core, management, &settlement.flight, marked?).await?;
+        let complete = follow_up(core, management, &settlement.flight, marked?).await?;
+        // The answer before what it completed: that is how it is read.
         announce(core, settlement);
+        if let Some(event) = complete {
+            core.hub.emit(event);
+        }
         Ok::<_, ManagementError>(())
     });
     let followed = join_all(followed).await;
@@ -145,34 +164,39 @@ async fn mark(
 
 /// Records failed deliveries at the management side and reports what they complete. A failure that
 /// cannot be recorded is announced and left to the next sync.
-pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec<TargetError>) {
+pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec<Failure>) {
     if failures.is_empty() {
         return;
     }
-    let _guards = core.locks.settle(failures.iter().map(|failure| &failure.row.key)).await;
+    let _guards = core.locks.settle(failures.iter().map(|failure| &failure.error.row.key)).await;
     let Some(failures) = still_current(core, failures).await else { return };
-    let marked = together(&failures, |part| management.mark_target_error(part)).await;
-    for (failure, marked) in failures.into_iter().zip(marked) {
-        let TargetError { row, reason, retry_at_ms, .. } = failure;
+    let (errors, removals): (Vec<_>, Vec<_>) =
+        failures.into_iter().map(|failure| (failure.error, failure.removed)).unzip();
+    let marked = together(&errors, |part| management.mark_target_error(part)).await;
+    for ((error, removed), marked) in errors.into_iter().zip(removals).zip(marked) {
+        let TargetError { row, reason, retry_at_ms, .. } = error;
         let RowKey { key, target, revision } = row;
-        let flight = InFlight { key, target, revision, receive_only: false };
+        let flight = InFlight { key, target, revision, receive_only: false, removed };
         let followed = match marked {
             Ok(marked) => follow_up(core, management, &flight, marked).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = followed {
-            let reason = error.to_string();
-            core.hub.emit(Event::Retrying { what: "recording a failed delivery", reason });
-        }
         let InFlight { key, target, revision, .. } = flight;
         let will_retry = retry_at_ms.is_some();
         core.hub.emit(Event::DeliveryFailed { key, target, revision, reason, will_retry });
+        match followed {
+            Ok(complete) => complete.into_iter().for_each(|event| core.hub.emit(event)),
+            Err(error) => {
+                let reason = error.to_string();
+                core.hub.emit(Event::Retrying { what: "recording a failed delivery", reason });
+            }
+        }
     }
 }
 
 /// Without those about revisions that are not current any more. `None` when that cannot be told.
-async fn still_current(core: &Core, failures: Vec<TargetError>) -> Option<Vec<TargetError>> {
-    let rows: Vec<_> = failures.iter().map(|f| (&f.row.key, f.row.revision)).collect();
+async fn still_current(core: &Core, failures: Vec<Failure>) -> Option<Vec<Failure>> {
+    let rows: Vec<_> = failures.iter().map(|f| (&f.error.row.key, f.error.row.revision)).collect();
     match core.ledger.currencies(&rows).await {
         Ok(currencies) => {
             let rows = failures.into_iter().zip(currencies);
@@ -193,15 +217,16 @@ pub(crate) async fn report_found(
     core: &Core,
     management: &dyn Management,
     key: &CredentialKey,
-    revision: Revision,
+    decided: Decided,
     outcome: Outcome,
 ) -> Result<(), Unsettled> {
     let _guards = core.locks.settle(std::iter::once(key)).await;
-    let currencies = core.ledger.currencies(&[(key, revision)]).await.map_err(Unsettled::State)?;
+    let currencies =
+        core.ledger.currencies(&[(key, decided.revision)]).await.map_err(Unsettled::State)?;
     if currencies != [Currency::Current] {
         return Ok(());
     }
-    report(core, management, key, revision, outcome).await.map_err(Unsettled::Management)
+    report(core, management, key, decided, outcome).await.map_err(Unsettled::Management)
 }
 
 /// Reports a revision that no target is outstanding for. The caller holds the lock.
@@ -209,38 +234,53 @@ pub(crate) async fn report(
     core: &Core,
     management: &dyn Management,
     key: &CredentialKey,
-    revision: Revision,
+    decided: Decided,
     outcome: Outcome,
 ) -> Result<(), ManagementError> {
-    let at_ms = core.clock.now_ms();
-    let report = FullyPropagated { key: key.clone(), revision, outcome, at_ms };
-    management.mark_credential_fully_propagated(report).await?;
-    core.hub.emit(Event::FullyPropagated { key: key.clone(), revision, outcome });
+    let event = record(core, management, key, decided, outcome).await?;
+    core.hub.emit(event);
     Ok(())
 }
 
+/// As [`report`], but what is to be told of it is left to the caller.
+async fn record(
+    core: &Core,
+    management: &dyn Management,
+    key: &CredentialKey,
+    decided: Decided,
+    outcome: Outcome,
+) -> Result<Event, ManagementError> {
+    let Decided { revision, removed } = decided;
+    let at_ms = core.clock.now_ms();
+    let report = FullyPropagated { key: key.clone(), revision, outcome, at_ms };
+    management.mark_credential_fully_propagated(report).await?;
+    Ok(Event::FullyPropagated { key: key.clone(), revision, outcome, removed })
+}
+
+/// Reports what a row completed, if it completed anything; what is to be told of it.
 async fn follow_up(
     core: &Core,
     management: &dyn Management,
     flight: &InFlight,
     marked: Marked,
-) -> Result<(), ManagementError> {
+) -> Result<Option<Event>, ManagementError> {
     match marked {
-        Marked::Outstanding | Marked::Stale => Ok(()),
+        Marked::Outstanding | Marked::Stale => Ok(None),
         Marked::Settled { succeeded, failed } => {
             let outcome = Outcome::of(succeeded, failed);
-            report(core, management, &flight.key, flight.revision, outcome).await
+            let decided = Decided { revision: flight.revision, removed: flight.removed };
+            record(core, management, &flight.key, decided, outcome).await.map(Some)
         }
     }
 }
 
 fn announce(core: &Core, settlement: &Settlement) {
-    let InFlight { key, target, revision, .. } = settlement.flight.clone();
+    let InFlight { key, target, revision, removed, .. } = settlement.flight.clone();
     let error = match &settlement.answer {
         Answer::Applied { .. } => None,
         Answer::Failed { reason } => Some(reason.clone()),
     };
-    core.hub.emit(Event::AckReceived { key, target, revision, error });
+    core.hub.emit(Event::AckReceived { key, target, revision, error, removed });
 }
 
 /// Writes the settled answers into the books, so that later ones are told from forged ones and no

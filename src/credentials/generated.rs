@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::entropy::Entropy;
+use crate::entropy::{Entropy, OsEntropy};
 use crate::error::{Error, Result};
 use crate::hex;
 use crate::secret::ClientSecret;
@@ -44,6 +44,15 @@ impl GeneratedSecret {
         ClientSecret::new(text).map(Self)
     }
 
+    /// A secret from the operating system's randomness, for a client whose credential is managed
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// None that can be reached: a generated text is never empty.
+    pub fn generate(length: SecretLength) -> Result<Self> {
+        Self::new(length, &OsEntropy)
+    }
+
     pub(super) fn peek(&self) -> &ClientSecret {
         &self.0
     }
@@ -64,7 +73,6 @@ impl fmt::Debug for GeneratedSecret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entropy::OsEntropy;
 
     #[test]
     fn a_secret_has_the_asked_length_and_is_never_the_same() {

@@ -58,6 +58,9 @@ pub(crate) struct InFlight {
     pub(crate) revision: Revision,
     /// The target cannot sign its answer.
     pub(crate) receive_only: bool,
+    /// The revision is a removal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) removed: bool,
 }
 
 /// A row that a sync found open.

@@ -73,7 +73,8 @@ mod vault;
 pub use audit::{AuditAction, AuditCheck, AuditEntry, AuditHead, AuditQuery};
 pub use keys::{DataKey, KeyEncryption, KeyRing, LocalKey, Passphrase};
 pub use operators::{
-    CredentialInfo, DueRotation, NewTarget, OperatorError, TargetChange, TargetInfo, TargetState,
+    CredentialInfo, DueRotation, NewTarget, OperatorError, TargetBacklog, TargetChange, TargetInfo,
+    TargetState,
 };
 pub use options::SqlOptions;
 pub use reencrypt::Reencryption;
@@ -140,6 +141,15 @@ impl SqlManagement {
         Ok(run!(self, inner, [query], audit::query(&inner.db, &query))?)
     }
 
+    /// How many entries the audit has of these; the query's limit does not count.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn audit_count(&self, query: &AuditQuery) -> Result<u64, ManagementError> {
+        let query = query.clone();
+        Ok(run!(self, inner, [query], audit::count(&inner.db, &query))?)
+    }
+
     /// Follows the audit's chain from its start. `known`, an end that was seen before and kept
     /// elsewhere, must be in it: without one, a chain that was cut off at its end, or made anew from
     /// some entry on, is not told from the true one.
@@ -182,6 +192,25 @@ impl SqlManagement {
             let message = "the task of a transaction did not come to its end";
             Err(ManagementError::transient(message).with_source(error).into())
         })
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn ping(&self) -> Result<(), ManagementError> {
+        Ok(run!(self, inner, [], ping(&inner))?)
+    }
+
+    /// The database's clock, in milliseconds since the epoch. SQLite has no other than this process.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn time_ms(&self) -> Result<u64, ManagementError> {
+        Ok(run!(self, inner, [], now_ms(&inner))?)
     }
 
     /// Closes all connections, after the calls that are under way.
@@ -256,6 +285,19 @@ impl fmt::Debug for SqlManagement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlManagement").field("actor", &self.inner.actor).finish_non_exhaustive()
     }
+}
+
+async fn ping(inner: &Inner) -> Result<(), Failure> {
+    let mut tx = inner.db.begin_reading().await?;
+    tx.fetch("SELECT 1 AS here", Vec::new()).await?;
+    Ok(())
+}
+
+async fn now_ms(inner: &Inner) -> Result<u64, Failure> {
+    let mut tx = inner.db.begin_reading().await?;
+    let sql = format!("SELECT {} AS now", tx.dialect().now_ms());
+    let record = tx.fetch_one(&sql, Vec::new()).await?;
+    record.map_or(Ok(0), |record| record.count("now"))
 }
 
 async fn source_secret(

@@ -11,7 +11,7 @@ use crate::management::{
     Operation, Outcome, PendingPropagation, PendingTarget, PendingWork, TargetError,
 };
 use crate::secret::{PropagationSecret, SecretHash};
-use crate::settlement::row_key;
+use crate::settlement::{Failure, row_key};
 use crate::store::{AllowedIps, Change, Expiry};
 use crate::wire::{ApplyEvent, Payload};
 
@@ -45,7 +45,7 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) enum Unusable {
     /// Its row says why.
-    Row(Box<TargetError>),
+    Row(Box<Failure>),
     /// It does not even name a row.
     Unnamed(Event),
 }
@@ -75,15 +75,14 @@ pub(super) fn check(core: &Core, entry: PendingPropagation) -> Result<Work, Unus
         PendingWork::Deliver(target) => target,
     };
     let queue = PeerQueue::new(target.queue.as_str()).map_err(|e| unnamed(&e.to_string()))?;
-    let flight = InFlight { key, target: queue, revision, receive_only: target.receive_only };
+    let removed = operation == Operation::Delete;
+    let receive_only = target.receive_only;
+    let flight = InFlight { key, target: queue, revision, receive_only, removed };
     job(core, flight.clone(), operation, target).map(|job| Work::Deliver(Box::new(job))).map_err(
         |reason| {
-            Unusable::Row(Box::new(TargetError {
-                row: row_key(&flight),
-                reason,
-                retry_at_ms: None,
-                at_ms: core.clock.now_ms(),
-            }))
+            let at_ms = core.clock.now_ms();
+            let error = TargetError { row: row_key(&flight), reason, retry_at_ms: None, at_ms };
+            Unusable::Row(Box::new(Failure { error, removed }))
         },
     )
 }

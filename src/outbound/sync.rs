@@ -20,7 +20,8 @@ use crate::ledger::{Claim, Currency, InFlight};
 use crate::management::{
     FetchPending, Management, PendingPage, PendingPropagation, TargetError, TargetSent,
 };
-use crate::settlement::{self, Settlement, row_key};
+use crate::settlement::{self, Decided, Failure, Settlement, row_key};
+use crate::store::Change;
 
 /// What a sync did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,9 +122,10 @@ impl Pass {
     }
 
     async fn report(&mut self, report: Report) {
-        let Report { key, revision, outcome, .. } = report;
+        let Report { key, revision, outcome, change } = report;
+        let decided = Decided { revision, removed: matches!(change, Some(Change::Delete)) };
         let reported =
-            settlement::report_found(&self.core, &*self.management, &key, revision, outcome).await;
+            settlement::report_found(&self.core, &*self.management, &key, decided, outcome).await;
         if let Err(error) = reported {
             let reason = error.to_string();
             self.core.hub.emit(Event::Retrying { what: "reporting a revision", reason });
@@ -214,19 +216,20 @@ impl Pass {
     }
 
     /// The books refuse this row's records, for example because a key holds another type.
-    fn unclaimable(&mut self, job: &Job, error: &StoreError) -> TargetError {
+    fn unclaimable(&mut self, job: &Job, error: &StoreError) -> Failure {
         self.summary.targets_retrying += 1;
         self.later(job, format!("state store: {error}"))
     }
 
-    fn later(&self, job: &Job, reason: String) -> TargetError {
+    fn later(&self, job: &Job, reason: String) -> Failure {
         let now_ms = self.core.clock.now_ms();
-        TargetError {
+        let error = TargetError {
             row: row_key(&job.claim.flight),
             reason,
             retry_at_ms: Some(now_ms.saturating_add(self.core.ledger.failure_wait(1))),
             at_ms: now_ms,
-        }
+        };
+        Failure { error, removed: job.claim.flight.removed }
     }
 
     /// Answers that came while the management side was away.
@@ -267,7 +270,7 @@ impl Pass {
         delivered: Delivered,
         sent: &mut Vec<TargetSent>,
         passages: &mut Vec<Passage>,
-        failures: &mut Vec<TargetError>,
+        failures: &mut Vec<Failure>,
     ) {
         let Delivered { flight, ticket, was_sent, attempts_before, attempt } = delivered;
         let now_ms = self.core.clock.now_ms();
@@ -281,7 +284,7 @@ impl Pass {
         match attempt {
             Attempt::Confirmed(mut passage) => {
                 self.summary.targets_published += 1;
-                self.announce(&row);
+                self.announce(&row, flight.removed);
                 if passage.begin_recording() {
                     passages.push(passage);
                     sent.push(row);
@@ -299,7 +302,8 @@ impl Pass {
                 self.summary.targets_retrying += 1;
                 let wait = self.core.ledger.failure_wait(ticket.attempts);
                 let retry_at_ms = Some(now_ms.saturating_add(wait));
-                failures.push(TargetError { row: row.row, reason, retry_at_ms, at_ms: now_ms });
+                let error = TargetError { row: row.row, reason, retry_at_ms, at_ms: now_ms };
+                failures.push(Failure { error, removed: flight.removed });
             }
             Attempt::BrokerFailed => {
                 self.summary.targets_retrying += 1;
@@ -308,7 +312,7 @@ impl Pass {
         }
     }
 
-    fn announce(&self, sent: &TargetSent) {
+    fn announce(&self, sent: &TargetSent, removed: bool) {
         let row = sent.row.clone();
         self.core.hub.emit(Event::EventPublished {
             key: row.key,
@@ -316,6 +320,7 @@ impl Pass {
             revision: row.revision,
             event_id: sent.event_id.clone(),
             attempts: sent.attempts,
+            removed,
         });
     }
 

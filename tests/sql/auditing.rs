@@ -1,7 +1,7 @@
 //! The audit says all that happened, and shows when it was touched.
 
 use hmac_propagator::id::Actor;
-use hmac_propagator::management::sql::{AuditCheck, AuditQuery, SqlManagement};
+use hmac_propagator::management::sql::{AuditAction, AuditCheck, AuditQuery, SqlManagement};
 use hmac_propagator::management::{Management, Outcome};
 use hmac_propagator::testing::management::world::{
     LATER, NOW, applied, delete, failed, key, put, queue, rotation, sent,
@@ -13,6 +13,7 @@ use crate::world::{directory, ensure, report, rotate};
 crate::on_each_database!(
     every_change_is_recorded_with_actor_and_revision,
     a_decision_is_recorded_under_who_asked_for_it,
+    entries_are_picked_and_counted_by_their_kind,
     what_changes_nothing_is_not_recorded,
     an_entry_that_was_changed_or_deleted_is_noticed,
     an_entry_beside_the_chain_is_noticed,
@@ -86,6 +87,23 @@ async fn a_decision_is_recorded_under_who_asked_for_it(database: TestDatabase) {
     let entries = management.audit(&AuditQuery::newest(100)).await.unwrap();
     let actors: Vec<_> = entries.iter().rev().map(|entry| entry.actor.as_str()).collect();
     assert_eq!(actors, ["bob", "bob", "robot"]);
+}
+
+async fn entries_are_picked_and_counted_by_their_kind(database: TestDatabase) {
+    let management = database.open().await;
+    a_life(&management).await;
+    ensure(&management, put("other", 1, '1', &[])).await;
+    let decisions = [AuditAction::Ensure, AuditAction::Rotate, AuditAction::Revoke];
+    let query = AuditQuery::newest(2).of(key("a")).actions(decisions);
+    let newest = management.audit(&query).await.unwrap();
+    let newest: Vec<_> = newest.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(newest, ["revoke", "rotate"]);
+    assert_eq!(management.audit_count(&query).await.unwrap(), 3);
+    let all = AuditQuery::newest(1).actions([AuditAction::Ensure]);
+    assert_eq!(management.audit_count(&all).await.unwrap(), 2);
+    let newest = management.audit(&query).await.unwrap()[0].seq;
+    let earlier = query.before(newest);
+    assert_eq!(management.audit_count(&earlier).await.unwrap(), 2);
 }
 
 async fn what_changes_nothing_is_not_recorded(database: TestDatabase) {

@@ -18,10 +18,12 @@ crate::on_each_database!(
     a_target_in_use_is_not_dropped_and_its_users_are_named,
     the_own_queue_is_no_target,
     a_changed_secret_is_in_the_next_delivery,
+    a_note_stays_until_it_is_changed,
     a_failed_target_is_tried_again,
     what_is_stored_as_an_allow_list_does_not_stand_in_the_way,
     a_target_that_is_gone_for_good_is_detached,
     credentials_are_listed_with_the_state_of_each_target,
+    open_rows_are_counted_for_each_target,
 );
 
 async fn a_target_in_use_is_not_dropped_and_its_users_are_named(database: TestDatabase) {
@@ -80,6 +82,24 @@ async fn a_changed_secret_is_in_the_next_delivery(database: TestDatabase) {
     assert_eq!(found, Some(secret));
     let unknown = management.change_target(&queue("x"), TargetChange::default()).await;
     assert!(matches!(unknown.unwrap_err(), OperatorError::UnknownTarget(_)));
+}
+
+async fn a_note_stays_until_it_is_changed(database: TestDatabase) {
+    let management = database.open().await;
+    let target = NewTarget::new(queue("b"), secret_of("b")).note("ask Kim\0");
+    management.add_target(target).await.unwrap();
+    let note = || async { management.targets().await.unwrap()[0].note.clone() };
+    assert_eq!(note().await.as_deref(), Some("ask Kim\u{fffd}"));
+    management
+        .change_target(&queue("b"), TargetChange::default().receive_only(true))
+        .await
+        .unwrap();
+    assert!(note().await.is_some());
+    for (text, stored) in [("x".repeat(2000), Some(1000)), (String::new(), None)] {
+        let change = TargetChange::default().note(&text);
+        management.change_target(&queue("b"), change).await.unwrap();
+        assert_eq!(note().await.map(|note| note.len()), stored);
+    }
 }
 
 async fn a_failed_target_is_tried_again(database: TestDatabase) {
@@ -170,4 +190,25 @@ async fn credentials_are_listed_with_the_state_of_each_target(database: TestData
     let targets = management.targets().await.unwrap();
     let counts: Vec<_> = targets.iter().map(|t| (t.credentials, t.open, t.failed)).collect();
     assert_eq!(counts, [(1, 1, 0), (1, 0, 1), (1, 0, 0)]);
+}
+
+async fn open_rows_are_counted_for_each_target(database: TestDatabase) {
+    let management = database.open().await;
+    directory(&management, &["b", "c", "d"]).await;
+    assert_eq!(management.backlog().await.unwrap(), []);
+    for (client, number) in [("x", 7), ("y", 3), ("z", 5)] {
+        ensure(&management, put(client, number, '1', &["b", "c", "d"])).await;
+    }
+    management.mark_target_sent(&[sent("x", "b", 7, "event")]).await.unwrap();
+    management.mark_target_error(&[failed("y", "b", 3, Some(LATER))]).await.unwrap();
+    management.mark_target_error(&[failed("z", "b", 5, None)]).await.unwrap();
+    let held = [applied("x", "d", 7), applied("y", "d", 3), applied("z", "d", 5)];
+    management.mark_target_success(&held).await.unwrap();
+    let backlog = management.backlog().await.unwrap();
+    let counts: Vec<_> = backlog
+        .iter()
+        .map(|b| (b.target.as_str(), b.pending, b.sent, b.retrying, b.oldest.get()))
+        .collect();
+    // What failed for good is not open, and `d` holds all it is to hold.
+    assert_eq!(counts, [("b", 0, 1, 1, 3), ("c", 3, 0, 0, 3)]);
 }

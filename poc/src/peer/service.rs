@@ -183,7 +183,7 @@ async fn follow(
     propagated: watch::Sender<HashMap<CredentialKey, (Revision, Outcome)>>,
 ) {
     while let Some(event) = events.next().await {
-        if let Event::FullyPropagated { key, revision, outcome } = event {
+        if let Event::FullyPropagated { key, revision, outcome, .. } = event {
             propagated.send_modify(|seen| {
                 seen.insert(key, (revision, outcome));
             });

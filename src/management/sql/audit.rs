@@ -14,7 +14,7 @@ mod query;
 mod verify;
 
 pub use query::AuditQuery;
-pub(super) use query::query;
+pub(super) use query::{count, query};
 pub use verify::{AuditCheck, AuditHead};
 pub(super) use verify::{head, verify};
 

@@ -3,11 +3,13 @@
 use crate::id::{CredentialKey, PeerQueue};
 use crate::management::ManagementError;
 
+mod backlog;
 mod directory;
 mod rotation;
 mod rows;
 mod view;
 
+pub use backlog::TargetBacklog;
 pub use directory::{NewTarget, TargetChange, TargetInfo};
 pub use rotation::DueRotation;
 pub use view::{CredentialInfo, TargetState};

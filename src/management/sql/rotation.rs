@@ -29,6 +29,12 @@ impl RotationPolicy {
         self.jitter = jitter;
         self
     }
+
+    /// How long after the last new secret the next one is due at the latest.
+    #[must_use]
+    pub fn interval(self) -> Duration {
+        self.after
+    }
 }
 
 /// When the next rotation is due, after one at `at_ms`; never later than the policy says.

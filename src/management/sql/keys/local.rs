@@ -24,6 +24,14 @@ impl LocalKey {
         Self { id: id.into(), key }
     }
 
+    /// From 64 hexadecimal digits; white space around them does not count.
+    ///
+    /// # Errors
+    /// Permanent when it is something else; the text is not repeated.
+    pub fn from_hex(id: impl Into<String>, text: &str) -> Result<Self, ManagementError> {
+        Ok(Self::new(id, parse(text, "key")?))
+    }
+
     /// From a file with 64 hexadecimal digits (white space around them does not count).
     ///
     /// # Errors

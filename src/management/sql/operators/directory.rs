@@ -11,6 +11,8 @@ use crate::secret::PropagationSecret;
 
 /// How many users of a target are named when it cannot be dropped.
 const NAMED: u64 = 10;
+/// Longest stored note, in characters.
+const NOTE: usize = 1000;
 
 /// A peer that comes into the directory.
 #[derive(Clone, Debug)]
@@ -19,17 +21,24 @@ pub struct NewTarget {
     queue: PeerQueue,
     secret: PropagationSecret,
     receive_only: bool,
+    note: Option<String>,
 }
 
 impl NewTarget {
     /// A peer with the secret that authenticates what arrives at its queue.
     pub fn new(queue: PeerQueue, secret: PropagationSecret) -> Self {
-        Self { queue, secret, receive_only: false }
+        Self { queue, secret, receive_only: false, note: None }
     }
 
     /// It cannot sign its answers: they count without a signature.
     pub fn receive_only(mut self) -> Self {
         self.receive_only = true;
+        self
+    }
+
+    /// What operators want to know about it; at most 1000 characters are kept.
+    pub fn note(mut self, note: &str) -> Self {
+        self.note = Some(clean(note));
         self
     }
 }
@@ -40,6 +49,7 @@ impl NewTarget {
 pub struct TargetChange {
     secret: Option<PropagationSecret>,
     receive_only: Option<bool>,
+    note: Option<String>,
 }
 
 impl TargetChange {
@@ -54,6 +64,12 @@ impl TargetChange {
         self.receive_only = Some(receive_only);
         self
     }
+
+    /// Its note is this from now on; an empty text removes it.
+    pub fn note(mut self, note: &str) -> Self {
+        self.note = Some(clean(note));
+        self
+    }
 }
 
 /// A peer of the directory. Its secret is not shown.
@@ -64,6 +80,8 @@ pub struct TargetInfo {
     pub queue: PeerQueue,
     /// Whether its answers count without a signature.
     pub receive_only: bool,
+    /// What operators wrote about it.
+    pub note: Option<String>,
     /// Since when it is there, in milliseconds since the epoch.
     pub created_at_ms: u64,
     /// When it was last changed, in milliseconds since the epoch.
@@ -121,13 +139,13 @@ impl SqlManagement {
 
 async fn list(inner: &Inner) -> Result<Vec<TargetInfo>, Failure> {
     let mut tx = inner.db.begin_reading().await?;
-    let sql = "SELECT d.queue, d.receive_only, d.created_at, d.updated_at, \
+    let sql = "SELECT d.queue, d.receive_only, d.note, d.created_at, d.updated_at, \
              COUNT(r.target) AS credentials, \
              COUNT(CASE WHEN r.is_open = 1 THEN 1 END) AS outstanding, \
              COUNT(CASE WHEN r.is_open = 0 AND r.status = 'error' THEN 1 END) AS failed \
          FROM hmac_propagation_targets AS d \
          LEFT JOIN hmac_credential_targets AS r ON r.target = d.queue \
-         GROUP BY d.queue, d.receive_only, d.created_at, d.updated_at ORDER BY d.queue";
+         GROUP BY d.queue, d.receive_only, d.note, d.created_at, d.updated_at ORDER BY d.queue";
     let records = tx.fetch(sql, Vec::new()).await?;
     let mut targets = Vec::with_capacity(records.len());
     for record in &records {
@@ -142,6 +160,7 @@ fn info(queue: PeerQueue, record: &Record) -> Result<TargetInfo, Failure> {
     Ok(TargetInfo {
         queue,
         receive_only: record.flag("receive_only")?,
+        note: record.text_or_null("note")?.filter(|note| !note.is_empty()),
         created_at_ms: record.count("created_at")?,
         updated_at_ms: record.count("updated_at")?,
         credentials: record.count("credentials")?,
@@ -151,7 +170,7 @@ fn info(queue: PeerQueue, record: &Record) -> Result<TargetInfo, Failure> {
 }
 
 async fn add(inner: &Inner, target: &NewTarget) -> Result<(), Failure> {
-    let NewTarget { queue, secret, receive_only } = target;
+    let NewTarget { queue, secret, receive_only, note } = target;
     if inner.own.as_ref() == Some(queue) {
         return Err(OperatorError::OwnQueue(queue.clone()).into());
     }
@@ -161,12 +180,14 @@ async fn add(inner: &Inner, target: &NewTarget) -> Result<(), Failure> {
     }
     let now_ms = inner.clock.now_ms();
     let sql = "INSERT INTO hmac_propagation_targets \
-         (queue, propagation_secret, receive_only, created_at, updated_at) VALUES (?, ?, ?, ?, ?)";
+         (queue, propagation_secret, receive_only, note, created_at, updated_at) \
+         VALUES (?, ?, ?, ?, ?, ?)";
     let sealed = inner.vault.seal(Place::Target(queue), secret.expose())?;
     let values: Vec<Value> = vec![
         queue.as_str().into(),
         sealed.into(),
         (*receive_only).into(),
+        note.clone().into(),
         now_ms.into(),
         now_ms.into(),
     ];
@@ -183,10 +204,11 @@ async fn modify(inner: &Inner, queue: &PeerQueue, change: &TargetChange) -> Resu
     let sealed = change.secret.as_ref().map(|secret| inner.vault.seal(place, secret.expose()));
     let sql = "UPDATE hmac_propagation_targets SET \
          propagation_secret = COALESCE(?, propagation_secret), \
-         receive_only = COALESCE(?, receive_only), updated_at = ? WHERE queue = ?";
+         receive_only = COALESCE(?, receive_only), note = COALESCE(?, note), updated_at = ? WHERE queue = ?";
     let values = vec![
         sealed.transpose()?.into(),
         change.receive_only.map(u64::from).into(),
+        change.note.clone().into(),
         inner.clock.now_ms().into(),
         queue.as_str().into(),
     ];
@@ -243,4 +265,9 @@ async fn finish(
     };
     audit::append(&mut tx, &inner.actor, vec![note]).await?;
     tx.commit().await
+}
+
+/// PostgreSQL stores no NUL; nobody reads more than a few lines.
+fn clean(note: &str) -> String {
+    note.chars().take(NOTE).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
