@@ -63,6 +63,21 @@ async fn what_was_missed_is_replayed_and_after_a_restart_it_is_said_to_be_lost()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_to_the_directory_over_http_is_told() {
+    let mesh = Mesh::start().await;
+    let mut reader = reader(&mesh, None).await;
+    let body = json!({"targetAmqpQueue": "spare", "propagationSecret": "secret of spare"});
+    assert_eq!(mesh.post("/admin/targets", body.clone()).await.status(), StatusCode::CREATED);
+    assert_eq!(reader.until("directory_changed").await.data, json!({"target": "spare"}));
+    assert_eq!(mesh.post("/admin/targets", body).await.status(), StatusCode::CREATED);
+    assert_eq!(reader.until("directory_changed").await.data, json!({"target": "spare"}));
+    let dropped = mesh.http.delete(mesh.authority.url("/admin/targets/spare"));
+    let dropped = dropped.bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(dropped.status(), StatusCode::OK);
+    assert_eq!(reader.until("directory_changed").await.data, json!({"target": "spare"}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_stream_is_kept_alive() {
     let mesh = Mesh::start().await;
     let mut reader = reader(&mesh, None).await;

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::serve::app::App;
 use crate::serve::body::Body;
+use crate::serve::events::Told;
 use crate::serve::problem::{Problem, ProblemBody};
 
 /// A row that failed.
@@ -56,6 +57,7 @@ pub(super) async fn retry(
     let management = app.management()?;
     let key = CredentialKey::new(request.track, request.client_id);
     management.retry_target(&key, &request.target_amqp_queue).await?;
+    app.feed.tell(&Told::retried(&key, &request.target_amqp_queue));
     app.syncs.soon();
     let retried = Retried {
         client_id: key.client_id.into(),

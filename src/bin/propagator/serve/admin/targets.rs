@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::serve::app::App;
 use crate::serve::body::Body;
+use crate::serve::events::Told;
 use crate::serve::problem::{Problem, ProblemBody};
 use crate::serve::query::Named;
 
@@ -74,11 +75,12 @@ pub(super) async fn put(
     if request.note.as_ref().is_some_and(|note| note.chars().count() > 1000) {
         return Err(Problem::bad_field("note: expected at most 1000 characters"));
     }
-    let queue = request.target_amqp_queue.as_str().to_owned();
+    let target = request.target_amqp_queue.clone();
     let op = add_or_change(management, request).await?;
+    app.feed.tell(&Told::directory_changed(&target));
     // Rows that could not be sent for want of a usable secret may go out now.
     app.syncs.soon();
-    Ok((StatusCode::CREATED, Json(TargetDone { target_amqp_queue: queue, op })))
+    Ok((StatusCode::CREATED, Json(TargetDone { target_amqp_queue: target.into(), op })))
 }
 
 async fn add_or_change(
@@ -139,5 +141,6 @@ pub(super) async fn delete(
         return Err(Problem::bad_field("queue: expected another peer than this one"));
     }
     management.drop_target(&queue).await?;
+    app.feed.tell(&Told::directory_changed(&queue));
     Ok(Json(TargetDone { target_amqp_queue: queue.into(), op: "target.delete" }))
 }
