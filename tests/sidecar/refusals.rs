@@ -147,6 +147,36 @@ async fn a_field_that_cannot_be_read_is_named_and_its_value_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_cannot_be_read_is_named_and_its_value_is_not() {
+    let peer = alone().await;
+    for (path, field) in [
+        ("/admin/state?limit=s3cret", "limit"),
+        ("/admin/state?limit=-5", "limit"),
+        ("/admin/state?limit=", "limit"),
+        ("/admin/state?limit=0", "limit"),
+        ("/admin/state?limit=99999999999999999999999", "limit"),
+        ("/admin/state?limit=1&limit=2", "limit"),
+        ("/admin/state?after=s3cret", "after"),
+        ("/admin/state?s3cre=1", "s3cre"),
+        ("/admin/audit?before=s3cret", "before"),
+        ("/admin/audit?clientId=a&track=s3cret", "track"),
+        ("/admin/due?limit=1001", "limit"),
+        ("/secrets/a?track=s3cret", "track"),
+        ("/secrets/%ff", "the path"),
+    ] {
+        let message = peer.get(path).await.refuses(400, "INVALID_OPTIONS");
+        assert!(message.starts_with(&format!("{field}: ")), "{path}: {message}");
+        assert!(message.contains("expected"), "{path}: {message}");
+        assert!(!message.contains("s3cret"), "{path}: {message}");
+    }
+    let twice =
+        peer.request(Method::POST, "/admin/ensure").header("content-type", "application/json");
+    let twice = twice.body("{\"clientId\":\"a\",\"secret\":\"s3cret\",\"secret\":\"b\"}");
+    let message = peer.send(twice).await.refuses(400, "INVALID_OPTIONS");
+    assert_eq!(message, "secret: expected once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_no_object_of_the_right_kind_are_refused() {
     let peer = alone().await;
     let raw = async |kind: Option<&str>, body: Vec<u8>| -> Answer {

@@ -58,7 +58,6 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// Serde's own text repeats what was received, which may be a secret.
 fn bad(path: &str, error: &serde_json::Error) -> Problem {
     use serde_json::error::Category;
     if error.classify() != Category::Data {
@@ -67,17 +66,26 @@ fn bad(path: &str, error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
     let field = if path == "." { "the body" } else { path };
+    Problem::bad_field(expectation(field, text))
+}
+
+/// Which field, and what was expected of it. Serde's own text repeats what was received, which may be
+/// a secret.
+pub(crate) fn expectation(field: &str, text: &str) -> String {
+    let named = |name: &str, what: &str| format!("{}: {what}", name.trim_matches('`'));
     let message = if let Some(name) = text.strip_prefix("missing field ") {
-        format!("{}: is required", name.trim_matches('`'))
+        named(name, "is required")
+    } else if let Some(name) = text.strip_prefix("duplicate field ") {
+        named(name, "expected once")
     } else if let Some(at) = text.rfind("expected ") {
         let unknown = if text.starts_with("unknown field") { "unknown field, " } else { "" };
         format!("{field}: {unknown}{}", &text[at..])
-    } else if text.starts_with("duplicate field") {
-        format!("{field}: expected once")
+    } else if text.contains("integer") || text.contains("digit") || text.starts_with("number too") {
+        format!("{field}: expected a whole number that is not too large")
     } else {
         format!("{field}: cannot be read")
     };
-    Problem::bad_field(message.chars().take(500).collect::<String>())
+    message.chars().take(500).collect()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -4,6 +4,7 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::body::expectation;
 use super::problem::Problem;
 
 /// The query of a request.
@@ -15,10 +16,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let read = Query::try_from_uri(&parts.uri);
         let Query(params) = read.map_err(|rejection| {
-            // "Failed to deserialize query string: limit: invalid digit found in string"
+            // "Failed to deserialize query string: limit: invalid digit found in string", or
+            // without a field where the query as a whole is meant.
             let text = rejection.body_text();
             let text = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest);
-            Problem::bad_field(text.chars().take(300).collect::<String>())
+            let (field, what) = text.split_once(": ").unwrap_or(("the query", text));
+            Problem::bad_field(expectation(field, what))
         })?;
         Ok(Self(params))
     }
