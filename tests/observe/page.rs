@@ -186,12 +186,20 @@ async fn forms_that_cannot_be_obeyed_say_why_and_repeat_no_secret() {
         ("/page/ensure", "client=x&secret=typed&targets=authority", 422, "own queue"),
         ("/page/ensure", "client=x&secret=typed&allowedIps=10.0.0.0/33", 400, "allowedIps"),
         ("/page/ensure", "client=x&secret=typed&expiresAt=soon", 400, "expiresAt"),
+        ("/page/ensure", "client=x&secret=typed&expiresAt=2001-01-01T00:00", 400, "expiresAt"),
         ("/page/ensure", "client=x&secret=typed&rotateAfterDays=0", 400, "rotateAfterDays"),
+        ("/page/ensure", "client=x&secret=typed&rotateAfterDays=3651", 400, "rotateAfterDays"),
         ("/page/rotate", "client=nobody&secret=typed", 404, "nobody"),
         ("/page/revoke", "client=nobody", 400, "confirm"),
         ("/page/retry", "client=nobody&target=orders", 404, "orders"),
         ("/page/targets/add", "target=a+b&propagationSecret=typed", 400, "target"),
         ("/page/targets/add", "target=b&propagationSecret=", 400, "propagation secret"),
+        (
+            "/page/targets/add",
+            "target=b&propagationSecret=typed&receiveOnly=y&signs=y",
+            400,
+            "signs",
+        ),
         ("/page/targets/drop", "target=nowhere", 404, "nowhere"),
     ];
     for (path, form, status, part) in cases {
@@ -204,6 +212,26 @@ async fn forms_that_cannot_be_obeyed_say_why_and_repeat_no_secret() {
     let call = "client=x&secret=typed&url=http://127.0.0.1:1/";
     let answer = session.post(&mesh.authority, "/page/call", call).await.text().await.unwrap();
     assert!(answer.contains("CALL_TARGET_ORIGINS") && !answer.contains("typed"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_gets_another_secret_keeps_all_else() {
+    let mesh = Mesh::start().await;
+    let session = Session::sign_in(&mesh.authority).await;
+    let change = async |form: &str| {
+        let form = format!("target=orders&propagationSecret=another&{form}");
+        let answer = session.post(&mesh.authority, "/page/targets/add", &form).await;
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+        let request = mesh.http.get(mesh.authority.url("/admin/state")).bearer_auth(TOKEN);
+        let state = request.send().await.unwrap().text().await.unwrap();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+        let target = &state["targets"][0];
+        (target["receiveOnly"].clone(), target["note"].clone())
+    };
+    assert_eq!(change("note=the+shop").await, (json!(true), json!("the shop")));
+    assert_eq!(change("").await, (json!(true), json!("the shop")));
+    assert_eq!(change("signs=yes").await, (json!(false), json!("the shop")));
+    assert_eq!(change("receiveOnly=yes").await, (json!(true), json!("the shop")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

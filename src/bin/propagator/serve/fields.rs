@@ -2,6 +2,7 @@
 //! received.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use hmac_propagator::credentials::{GeneratedSecret, SecretLength};
@@ -13,6 +14,8 @@ use serde::{Deserialize, Deserializer};
 
 /// Longest accepted secret, in bytes.
 const SECRET: usize = 4096;
+/// Days of a rotation policy.
+pub(crate) const DAYS: RangeInclusive<u16> = 1..=3650;
 /// The last instant that every peer's dates can hold, in milliseconds since the epoch.
 const LAST: u64 = 8_640_000_000_000_000;
 
@@ -143,7 +146,7 @@ impl<'de> Deserialize<'de> for RotateAfter {
         let wrong = || D::Error::custom("expected 1 to 3650 days, or null");
         match Option::<u16>::deserialize(source).map_err(|_| wrong())? {
             None => Ok(Self::Never),
-            Some(days @ 1..=3650) => Ok(Self::Days(days)),
+            Some(days) if DAYS.contains(&days) => Ok(Self::Days(days)),
             Some(_) => Err(wrong()),
         }
     }

@@ -22,6 +22,7 @@ use super::{Outcome, done, invalid, receive_only, refused};
 use crate::serve::app::App;
 use crate::serve::clock::now_ms;
 use crate::serve::events::Told;
+use crate::serve::fields::DAYS;
 
 /// Entries of the audit that are shown with a credential.
 const ENTRIES: u32 = 15;
@@ -218,13 +219,16 @@ fn asked(form: &Form) -> Outcome<Asked> {
         request = request.allowed_ips(rules);
     }
     if let Some(at_ms) = form.time("expiresAt")? {
+        if at_ms <= now_ms() {
+            return Err("expiresAt: expected a time to come".to_owned());
+        }
         request = request.expires_at(Expiry::At(at_ms));
     } else if form.ticked("neverExpires") {
         request = request.expires_at(Expiry::Never);
     }
-    let days: Option<u16> = form.optional("rotateAfterDays", "days, 1 to 65535")?;
-    if days == Some(0) {
-        return Err("rotateAfterDays: expected days, 1 to 65535".to_owned());
+    let days: Option<u16> = form.optional("rotateAfterDays", "1 to 3650 days")?;
+    if days.is_some_and(|days| !DAYS.contains(&days)) {
+        return Err("rotateAfterDays: expected 1 to 3650 days".to_owned());
     }
     Ok((key, request, generated, days.map(RotationPolicy::after_days)))
 }

@@ -57,18 +57,12 @@ pub(crate) async fn list(State(app): State<App>, visitor: Who) -> Response {
 /// `POST /page/targets/add`: a new peer, or another secret of one that is there.
 pub(crate) async fn add(State(app): State<App>, filled: Filled) -> Response {
     let Some(management) = &app.parts.management else { return receive_only() };
-    let (queue, secret) = match asked(&filled.form) {
+    let (queue, new, change) = match asked(&filled.form) {
         Ok(asked) => asked,
         Err(message) => return invalid(&message),
     };
-    let receive_only = filled.form.ticked("receiveOnly");
-    let note = filled.form.text("note").unwrap_or_default();
-    let new = NewTarget::new(queue.clone(), secret.clone()).note(note);
-    let new = if receive_only { new.receive_only() } else { new };
     let added = match management.add_target(new).await {
         Err(OperatorError::TargetExists(_)) => {
-            let change =
-                TargetChange::default().secret(secret).receive_only(receive_only).note(note);
             management.change_target(&queue, change).await.map(|()| "was changed")
         }
         added => added.map(|()| "is a target now"),
@@ -76,6 +70,8 @@ pub(crate) async fn add(State(app): State<App>, filled: Filled) -> Response {
     match added {
         Ok(what) => {
             app.feed.tell(&Told::directory_changed(&queue));
+            // Rows that could not be sent for want of a usable secret may go out now.
+            app.syncs.soon();
             done(&app, filled.visitor, format!("{queue} {what}."), "/page/targets")
         }
         Err(error) => refused(error),
@@ -98,9 +94,28 @@ pub(crate) async fn drop(State(app): State<App>, filled: Filled) -> Response {
     }
 }
 
-fn asked(form: &Form) -> Outcome<(PeerQueue, PropagationSecret)> {
-    let queue = form.required("target", "1 to 200 ASCII letters, digits or hyphens")?;
+/// What to add, or what to change where it is there: that keeps what the form leaves empty.
+fn asked(form: &Form) -> Outcome<(PeerQueue, NewTarget, TargetChange)> {
+    let queue: PeerQueue = form.required("target", "1 to 200 ASCII letters, digits or hyphens")?;
     let secret = form.exact("propagationSecret").unwrap_or_default();
     let secret = PropagationSecret::new(secret).map_err(|error| error.to_string())?;
-    Ok((queue, secret))
+    let mut new = NewTarget::new(queue.clone(), secret.clone());
+    let mut change = TargetChange::default().secret(secret);
+    if let Some(note) = form.text("note") {
+        if note.chars().count() > 1000 {
+            return Err("note: expected at most 1000 characters".to_owned());
+        }
+        new = new.note(note);
+        change = change.note(note);
+    }
+    match (form.ticked("receiveOnly"), form.ticked("signs")) {
+        (true, true) => return Err("receiveOnly, signs: expected one of them".to_owned()),
+        (true, false) => {
+            new = new.receive_only();
+            change = change.receive_only(true);
+        }
+        (false, true) => change = change.receive_only(false),
+        (false, false) => {}
+    }
+    Ok((queue, new, change))
 }
