@@ -19,7 +19,7 @@ use crate::store::{Applied, Change, VersionedChange};
 
 mod requests;
 
-pub(crate) use requests::{Asked, Recorded, Request, distinct};
+pub(crate) use requests::{Asked, Recorded, Request, distinct, tellable};
 pub use requests::{Ensure, EnsureOp, Ensured, Revoke, Revoked, Rotate, RotatedSecret};
 
 /// How often a decision is made anew because a newer one came between.

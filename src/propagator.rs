@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::hash_client_secret;
 use crate::core::Core;
-use crate::decision::{self, Asked, Request, distinct};
+use crate::decision::{self, Asked, Request, distinct, tellable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventStream};
 use crate::outbound::{self, DeclaredTargets};
@@ -75,7 +75,8 @@ impl Propagator {
     ///
     /// # Errors
     /// `ManagementNotConfigured`; `InvalidOptions` for a track without a store, the own queue as a
-    /// target, or a target that the directory does not have; `Management` and `Store` when those
+    /// target, a target that the directory does not have, or an expiry beyond
+    /// [`Expiry::LATEST_MS`](crate::store::Expiry::LATEST_MS); `Management` and `Store` when those
     /// fail: then the decision may or may not have been recorded, and ensuring again is safe.
     pub async fn ensure(&self, request: Ensure) -> Result<Ensured> {
         let Ensure { key, secret, targets, allowed_ips, expires_at, actor } = request;
@@ -84,7 +85,7 @@ impl Propagator {
             plain_secret: self.plain(secret),
             targets: distinct(&self.inner.core.own, targets)?,
             allowed_ips,
-            expires_at,
+            expires_at: tellable(expires_at)?,
         };
         let request = Request { asked, actor };
         let client_id = key.client_id.clone();

@@ -49,6 +49,12 @@ pub enum Expiry {
     At(u64),
 }
 
+impl Expiry {
+    /// The latest expiry that can be decided, in milliseconds since the epoch: the last instant that
+    /// peers in every language can hold (a JavaScript date ends there).
+    pub const LATEST_MS: u64 = 8_640_000_000_000_000;
+}
+
 /// A change and the version that brings it.
 #[derive(Clone, Debug)]
 pub struct VersionedChange {

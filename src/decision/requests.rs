@@ -251,3 +251,31 @@ pub(crate) fn distinct(own: &PeerQueue, mut targets: Vec<PeerQueue>) -> Result<V
     targets.dedup();
     Ok(targets)
 }
+
+/// An expiry that the targets can be told: they refuse what their dates cannot hold.
+///
+/// # Errors
+/// `InvalidOptions` beyond [`Expiry::LATEST_MS`].
+pub(crate) fn tellable(expiry: Expiry) -> Result<Expiry> {
+    match expiry {
+        Expiry::At(ms) if ms > Expiry::LATEST_MS => {
+            let most = Expiry::LATEST_MS;
+            Err(Error::invalid("expiresAt", &format!("milliseconds since the epoch up to {most}")))
+        }
+        expiry => Ok(expiry),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_that_targets_would_refuse_is_not_decided() {
+        for fine in [Expiry::Keep, Expiry::Never, Expiry::At(0), Expiry::At(Expiry::LATEST_MS)] {
+            assert_eq!(tellable(fine).unwrap(), fine);
+        }
+        let error = tellable(Expiry::At(Expiry::LATEST_MS + 1)).unwrap_err();
+        assert!(error.to_string().starts_with("expiresAt: expected"), "{error}");
+    }
+}

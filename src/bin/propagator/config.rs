@@ -23,6 +23,7 @@ mod shown;
 pub(crate) use arguments::ConfigArgs;
 pub(crate) use hidden::Hidden;
 pub(crate) use problem::Problems;
+pub(crate) use reader::duration;
 pub(crate) use shown::Shown;
 
 /// A usable configuration.

@@ -97,10 +97,10 @@ fn broker(reader: &mut Reader) -> Option<BrokerOptions> {
 }
 
 fn tls(reader: &mut Reader) -> Option<TlsOptions> {
-    let ca_file = reader.optional(&keys::AMQP_CA_FILE, reader::path);
+    let ca_file = reader.file(&keys::AMQP_CA_FILE);
     let server_name = reader.optional(&keys::AMQP_SERVER_NAME, |text| of_length(text, 255));
-    let chain = reader.optional(&keys::AMQP_CLIENT_CERTIFICATE, reader::path);
-    let key = reader.optional(&keys::AMQP_CLIENT_KEY, reader::path);
+    let chain = reader.file(&keys::AMQP_CLIENT_CERTIFICATE);
+    let key = reader.file(&keys::AMQP_CLIENT_KEY);
     let mut options = TlsOptions::default();
     options.client_certificate = match (chain?, key?) {
         (Some(chain_file), Some(key_file)) => Some(ClientCertificate { chain_file, key_file }),

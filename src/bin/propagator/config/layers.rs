@@ -81,13 +81,21 @@ fn strongest(key: &Key, layers: &[Layer<'_>], problems: &mut Problems) -> Option
     })
 }
 
-/// An unreadable file is a problem of its own; what stands for its content is never used.
+/// A file that is unreadable or empty is a problem of its own; what stands for its content is never
+/// used. An empty one is a mount that failed: it must not pass for an empty pepper.
 fn secret_from(key: &Key, source: &Source, path: &str, problems: &mut Problems) -> Raw {
-    let text = std::fs::read_to_string(path).map(Zeroizing::new).unwrap_or_else(|error| {
-        problems.about(key, source, format_args!("the file {path} cannot be read: {error}"));
-        Zeroizing::new(String::new())
-    });
-    Raw::Text(Hidden::new(text.trim_end_matches(['\r', '\n'])))
+    let read = std::fs::read_to_string(path).map(Zeroizing::new);
+    let text = read.as_ref().map_or("", |text| text.trim_end_matches(['\r', '\n']));
+    match &read {
+        Ok(_) if text.is_empty() => {
+            problems.about(key, source, format_args!("the file {path} is empty"));
+        }
+        Ok(_) => {}
+        Err(error) => {
+            problems.about(key, source, format_args!("the file {path} cannot be read: {error}"));
+        }
+    }
+    Raw::Text(Hidden::new(text))
 }
 
 fn flags(arguments: &ConfigArgs) -> Layer<'_> {

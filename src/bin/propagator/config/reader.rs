@@ -42,6 +42,21 @@ impl Reader {
         self.text(key, parse).map(Some)
     }
 
+    /// The path of a file that can be read now: without this, a wrong path would only show as a
+    /// connection that does not come up.
+    pub(super) fn file(&mut self, key: &Key) -> Option<Option<PathBuf>> {
+        let path = self.optional(key, path)?;
+        if let Some(path) = &path
+            && let Err(error) = std::fs::File::open(path)
+        {
+            let source = self.source(key);
+            let what = format_args!("the file {} cannot be read: {error}", path.display());
+            self.problems.about(key, &source, what);
+            return None;
+        }
+        Some(path)
+    }
+
     /// Texts that are separated by commas, or a list.
     pub(super) fn list<T>(
         &mut self,
@@ -108,14 +123,14 @@ pub(super) fn of_length(text: &str, most: usize) -> Option<String> {
 }
 
 /// A number with its unit; a bare number counts seconds, since container setups often have only those.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     match text.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => humantime::parse_duration(text).ok(),
     }
 }
 
-pub(super) fn path(text: &str) -> Option<PathBuf> {
+fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
 }
 

@@ -153,6 +153,17 @@ fn a_variable_that_is_no_text_is_wrong_and_not_absent() {
 }
 
 #[test]
+fn a_file_that_is_empty_or_cannot_be_read_is_told_at_the_start() {
+    let found = problems(&[("HMAC_SECRET_TOKEN_FILE", "/dev/null")]);
+    assert_eq!(found, ["HMAC_SECRET_TOKEN (environment): the file /dev/null is empty"]);
+    for key in ["AMQP_CA_FILE", "AMQP_CLIENT_KEY"] {
+        let found = problems(&[(key, "/nowhere/x.pem")]);
+        let begin = format!("{key} (environment): the file /nowhere/x.pem cannot be read: ");
+        assert!(found[0].starts_with(&begin), "{found:?}");
+    }
+}
+
+#[test]
 fn a_value_and_a_file_for_one_secret_in_one_source_are_one_too_many() {
     let found = problems(&[("AMQP_PASSWORD", "a"), ("AMQP_PASSWORD_FILE", "/dev/null")]);
     assert_eq!(
@@ -193,9 +204,9 @@ fn default_credentials_are_for_loopback_unless_asked_for() {
 
 #[test]
 fn tls_has_its_own_port_and_takes_a_certificate_with_its_key_only() {
-    let config = with(&[("AMQP_PROTOCOL", "amqps"), ("AMQP_CA_FILE", "/ca.pem")]).unwrap();
+    let config = with(&[("AMQP_PROTOCOL", "amqps"), ("AMQP_CA_FILE", "/dev/null")]).unwrap();
     assert_eq!(config.broker.port, 5671);
-    assert_eq!(config.broker.tls.unwrap().ca_file.unwrap(), PathBuf::from("/ca.pem"));
+    assert_eq!(config.broker.tls.unwrap().ca_file.unwrap(), PathBuf::from("/dev/null"));
     let found = problems(&[("AMQP_PROTOCOL", "amqps"), ("AMQP_CLIENT_KEY", "/key.pem")]);
     assert!(
         found[0].starts_with("AMQP_CLIENT_KEY (environment): expected the path of a file, and"),

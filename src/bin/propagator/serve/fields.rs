@@ -16,8 +16,6 @@ use serde::{Deserialize, Deserializer};
 const SECRET: usize = 4096;
 /// Days of a rotation policy.
 pub(crate) const DAYS: RangeInclusive<u16> = 1..=3650;
-/// The last instant that every peer's dates can hold, in milliseconds since the epoch.
-const LAST: u64 = 8_640_000_000_000_000;
 
 /// A secret that a caller chose.
 pub(crate) struct PlainSecret(pub(crate) ClientSecret);
@@ -89,12 +87,12 @@ impl Visitor<'_> for ExpiresAtVisitor {
     }
 
     fn visit_u64<E: Error>(self, ms: u64) -> Result<Expiry, E> {
-        let fits = (ms <= LAST).then_some(Expiry::At(ms));
+        let fits = (ms <= Expiry::LATEST_MS).then_some(Expiry::At(ms));
         fits.ok_or_else(|| E::custom("expected milliseconds up to 8640000000000000"))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Expiry, E> {
-        let ms = rfc3339(text).filter(|ms| *ms <= LAST);
+        let ms = rfc3339(text).filter(|ms| *ms <= Expiry::LATEST_MS);
         ms.map(Expiry::At).ok_or_else(|| {
             E::custom("expected an RFC 3339 time, as 2030-01-31T12:00:00Z, or milliseconds")
         })
