@@ -7,7 +7,7 @@ use hmac_propagator::management::sql::DueRotation;
 use serde_json::{Value, json};
 
 use super::operator::{Operator, now_ms};
-use super::table::{from_now, length, table};
+use super::table::{self, from_now, length, table};
 use super::{Common, failure};
 use crate::fault::{Exit, Fault};
 use crate::output;
@@ -17,7 +17,7 @@ use crate::output;
 pub(crate) struct Due {
     /// Only those that have been due for longer than this, and end with 1 when there is one: for an
     /// alert.
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "0s", value_parser = table::duration)]
     overdue: Option<Duration>,
     /// Most credentials.
     #[arg(long, default_value_t = 1000)]

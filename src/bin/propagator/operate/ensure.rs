@@ -133,8 +133,8 @@ fn expiry(text: &str) -> Result<Expiry, String> {
     let at = humantime::parse_rfc3339(text).ok().and_then(since);
     let at =
         at.or_else(|| Some(now_ms().saturating_add(ms(humantime::parse_duration(text).ok()?))));
-    at.map(Expiry::At).ok_or_else(|| {
-        "expected a time as 2030-01-31T12:00:00Z, a duration as 90d, or never".into()
+    at.filter(|at| *at > now_ms() && *at <= Expiry::LATEST_MS).map(Expiry::At).ok_or_else(|| {
+        "expected a time to come as 2030-01-31T12:00:00Z, a duration as 90d, or never".into()
     })
 }
 
@@ -154,8 +154,10 @@ mod tests {
     #[test]
     fn an_expiry_is_a_time_a_duration_or_never() {
         assert_eq!(expiry("never"), Ok(Expiry::Never));
-        assert_eq!(expiry("1970-01-01T00:00:01Z"), Ok(Expiry::At(1000)));
+        assert_eq!(expiry("9999-01-01T00:00:00Z"), Ok(Expiry::At(253_370_764_800_000)));
         assert!(matches!(expiry("90d"), Ok(Expiry::At(at)) if at > now_ms()));
-        assert!(expiry("tomorrow").is_err());
+        for wrong in ["tomorrow", "0s", "1970-01-01T00:00:01Z", "300000000d"] {
+            assert!(expiry(wrong).is_err(), "{wrong}");
+        }
     }
 }

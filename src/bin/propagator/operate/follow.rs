@@ -14,6 +14,7 @@ use super::driver::Driver;
 use super::operator::Operator;
 use super::progress::Progress;
 use super::show::{Standing, is_open};
+use super::table;
 use crate::fault::{Exit, Fault};
 
 /// Between looks at the database. The answers may be taken by another process.
@@ -29,7 +30,7 @@ pub(super) struct Follow {
     #[arg(long)]
     wait: bool,
     /// How long to wait.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = table::duration)]
     timeout: Duration,
 }
 

@@ -105,13 +105,21 @@ pub(super) fn targets_table(infos: &[CredentialInfo], now_ms: u64) -> String {
     table(head, rows.collect())
 }
 
+fn state(info: &CredentialInfo, now_ms: u64) -> &'static str {
+    match info.expires_at_ms {
+        _ if info.deleted => "revoked",
+        Some(at) if at <= now_ms => "expired",
+        _ => "in force",
+    }
+}
+
 /// One line per credential.
 pub(super) fn credentials_table(infos: &[CredentialInfo], now_ms: u64) -> String {
     let rows = infos.iter().map(|info| {
         let done = info.targets.iter().filter(|target| target.status == RowStatus::Success).count();
         [
             info.key.to_string(),
-            if info.deleted { "revoked" } else { "in force" }.to_owned(),
+            state(info, now_ms).to_owned(),
             Standing::of(info).as_str().to_owned(),
             format!("{done}/{}", info.targets.len()),
             info.revision.get().to_string(),

@@ -4,6 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
 
+use crate::config;
+
 /// A table without lines: it can be piped through other tools too.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
     let mut table = Table::new();
@@ -28,6 +30,11 @@ pub(super) fn time(at_ms: Option<u64>) -> String {
     // Beyond the year 9999 the formatter has no words.
     let known = at.filter(|_| at_ms < 253_402_300_800_000);
     known.map_or_else(|| "far off".into(), |at| humantime::format_rfc3339_seconds(at).to_string())
+}
+
+/// A length of time as the configuration has them: a bare number counts seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    config::duration(text).ok_or("expected a duration, as 90s or 10m, or seconds")
 }
 
 /// How long ago, or how far ahead.
@@ -58,6 +65,13 @@ mod tests {
         let shown = table(["A"], vec![["\u{1b}[2Jx\r\ny".into()]]);
         assert!(!shown.contains('\u{1b}') && !shown.contains('\r'), "{shown:?}");
         assert_eq!(shown.lines().count(), 2);
+    }
+
+    #[test]
+    fn a_length_of_time_is_read_as_in_the_configuration() {
+        assert_eq!(duration("3"), Ok(Duration::from_secs(3)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert!(duration("soon").is_err() && duration("-1").is_err());
     }
 
     #[test]
