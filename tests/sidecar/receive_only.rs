@@ -64,3 +64,25 @@ async fn it_shows_what_its_own_store_holds() {
     assert_eq!((&secret["state"], &secret["rotationCount"]), (&json!("active"), &json!(null)));
     orders.get("/secrets/nobody").await.refuses(404, "UNKNOWN_SECRET");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_peer_tells_of_a_secret_that_another_one_decides_about() {
+    let mesh = Mesh::new().await;
+    let (authority, orders) =
+        tokio::join!(async { mesh.full("authority").await.ready().await }, async {
+            mesh.full("orders").await.ready().await
+        });
+    authority.knows(&["orders"]).await;
+    authority.post("/admin/ensure", json!({"clientId": "a", "targets": ["orders"]})).await.is(201);
+    authority.post("/admin/sync", json!({})).await.is(200);
+    let secret = hmac_propagator_support::eventually(crate::process::SOON, || async {
+        let answer = orders.get("/secrets/a").await;
+        (answer.status == 200).then(|| answer.is(200))
+    })
+    .await;
+    assert_eq!((&secret["state"], &secret["rotationCount"]), (&json!("active"), &json!(null)));
+    // What it decides itself is told from its own rows.
+    orders.post("/admin/ensure", json!({"clientId": "own"})).await.is(201);
+    assert_eq!(orders.get("/secrets/own").await.is(200)["rotationCount"], 0);
+    orders.get("/secrets/nobody").await.refuses(404, "UNKNOWN_SECRET");
+}

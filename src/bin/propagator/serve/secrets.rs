@@ -40,7 +40,7 @@ pub(crate) struct SecretView {
     name: String,
     track: &'static str,
     state: KeyState,
-    /// How often it got a new value by rotation; null on a receive-only peer.
+    /// How often it got a new value by rotation; null where another peer decides about it.
     rotation_count: Option<u64>,
     /// When it last got a new value, milliseconds since the epoch.
     last_rotation: Option<u64>,
@@ -96,18 +96,20 @@ async fn secret(
     Params(which): Params<Which>,
 ) -> Result<Json<SecretView>, Problem> {
     let key = names::credential("name", &name, which.track.unwrap_or_default())?;
-    let view = match &app.parts.management {
-        Some(management) => from_database(management, &key).await?,
-        None => from_store(&app, &key).await?,
-    };
-    Ok(Json(view))
+    if let Some(management) = &app.parts.management
+        && let Some(view) = from_database(management, &key).await?
+    {
+        return Ok(Json(view));
+    }
+    // Another peer decides about it, or nobody does.
+    from_store(&app, &key).await.map(Json)
 }
 
 async fn from_database(
     management: &SqlManagement,
     key: &CredentialKey,
-) -> Result<SecretView, Problem> {
-    let info = management.credential(key).await?.ok_or_else(unknown)?;
+) -> Result<Option<SecretView>, Problem> {
+    let Some(info) = management.credential(key).await? else { return Ok(None) };
     let rotations = AuditQuery::newest(1).of(key.clone()).actions([AuditAction::Rotate]);
     let rotation_count = management.audit_count(&rotations).await?;
     let decided = [AuditAction::Ensure, AuditAction::Rotate, AuditAction::Revoke];
@@ -121,7 +123,7 @@ async fn from_database(
         let is_current = revision == info.revision.get();
         keys.of(if is_current { state } else { replaced(&info) }).push(view);
     }
-    Ok(SecretView {
+    Ok(Some(SecretView {
         name: key.client_id.as_str().to_owned(),
         track: key.track.as_str(),
         state,
@@ -129,7 +131,7 @@ async fn from_database(
         last_rotation: info.rotated_at_ms,
         next_rotation: info.next_rotation_at_ms,
         keys,
-    })
+    }))
 }
 
 /// A deletion ends all keys.
@@ -152,7 +154,7 @@ fn state_of(info: &CredentialInfo, now_ms: u64) -> KeyState {
     }
 }
 
-/// What a peer knows that decides nothing: the key that it was sent.
+/// What a peer knows that does not decide about it: the key that it was sent.
 async fn from_store(app: &App, key: &CredentialKey) -> Result<SecretView, Problem> {
     let store = match key.track {
         Track::Http => &app.parts.http,
