@@ -4,7 +4,7 @@ use hmac_propagator_support::Serve;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::json;
 
-use crate::peers::{Mesh, TOKEN, start};
+use crate::peers::{Mesh, SOON, TOKEN, start};
 
 /// A browser's part: a cookie, and the token of the forms.
 struct Session {
@@ -130,6 +130,9 @@ async fn nobody_sees_a_page_without_signing_in() {
     session.post(&mesh.authority, "/page/logout", "").await;
     let answer = session.get(&mesh.authority, "/").await;
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    // And so does what was read with it.
+    let rest = async { while events.chunk().await.unwrap().is_some() {} };
+    tokio::time::timeout(SOON, rest).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

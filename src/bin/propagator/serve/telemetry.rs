@@ -1,7 +1,9 @@
 //! What is told of the peer and its verifier: to readers of events, and as metrics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -16,7 +18,7 @@ use utoipa_axum::routes;
 
 use super::app::App;
 use super::clock::now_ms;
-use super::events::{self, Feed, Told};
+use super::events::{self, Feed, StillMay, Told};
 use super::metrics::{self, Metrics, Scrape};
 use super::page;
 use super::problem::{Problem, ProblemBody};
@@ -99,14 +101,26 @@ pub(crate) fn events_routes(app: &App) -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(read_events)).route_layer(readers)
 }
 
+/// Until when a reader may read on.
+#[derive(Clone)]
+struct Admitted(StillMay);
+
 async fn admit_reader(
     State(app): State<App>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if !page::access::is_signed_in(&app, request.headers()) {
-        app.guard.admit(request.headers())?;
-    }
+    let still_may: StillMay = match page::access::signed_in(&app, request.headers()) {
+        Some(ticket) => {
+            let app = app.clone();
+            Arc::new(move || page::access::is_still_in(&app, ticket))
+        }
+        None => {
+            app.guard.admit(request.headers())?;
+            Arc::new(|| true)
+        }
+    };
+    request.extensions_mut().insert(Admitted(still_may));
     Ok(next.run(request).await)
 }
 
@@ -122,6 +136,10 @@ async fn admit_reader(
         (status = 503, description = "Too many readers", body = ProblemBody),
     )
 )]
-async fn read_events(State(app): State<App>, headers: HeaderMap) -> Response {
-    events::answer(&app.feed, app.stop.clone(), &headers)
+async fn read_events(
+    State(app): State<App>,
+    Extension(Admitted(still_may)): Extension<Admitted>,
+    headers: HeaderMap,
+) -> Response {
+    events::answer(&app.feed, app.stop.clone(), still_may, &headers)
 }

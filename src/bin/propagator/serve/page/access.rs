@@ -42,9 +42,14 @@ pub(crate) async fn enter(State(app): State<App>, mut request: Request, next: Ne
     response
 }
 
-/// Whether a request without the bearer token may read events: a page that is signed in.
-pub(crate) fn is_signed_in(app: &App, headers: &HeaderMap) -> bool {
-    app.guard.has_token() && app.page.sessions.find(headers).is_some()
+/// The session of a page that may read events without the bearer token.
+pub(crate) fn signed_in(app: &App, headers: &HeaderMap) -> Option<Ticket> {
+    app.page.sessions.find(headers).filter(|_| app.guard.has_token())
+}
+
+/// Whether that session goes on.
+pub(crate) fn is_still_in(app: &App, ticket: Ticket) -> bool {
+    app.page.sessions.lasts(ticket)
 }
 
 /// A form that another site's page sends. `SameSite` keeps the cookie from those already; this also

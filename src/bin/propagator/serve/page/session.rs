@@ -63,6 +63,11 @@ impl Sessions {
         (session.since.elapsed() < LIFE).then_some(Ticket(key))
     }
 
+    /// Whether a session goes on.
+    pub(crate) fn lasts(&self, ticket: Ticket) -> bool {
+        self.sessions().get(&ticket.0).is_some_and(|session| session.since.elapsed() < LIFE)
+    }
+
     pub(crate) fn end(&self, ticket: Ticket) {
         self.sessions().remove(&ticket.0);
     }
@@ -147,14 +152,14 @@ mod tests {
     async fn a_session_is_found_by_its_id_until_it_ends() {
         let sessions = Sessions::default();
         let (ticket, id) = sessions.start().unwrap();
-        assert!(sessions.find(&holding(&id)) == Some(ticket));
+        assert!(sessions.find(&holding(&id)) == Some(ticket) && sessions.lasts(ticket));
         assert!(sessions.find(&holding(&id[1..])).is_none());
         assert!(sessions.find(&HeaderMap::new()).is_none());
         tokio::time::advance(LIFE).await;
-        assert!(sessions.find(&holding(&id)).is_none());
+        assert!(sessions.find(&holding(&id)).is_none() && !sessions.lasts(ticket));
         let (ticket, id) = sessions.start().unwrap();
         sessions.end(ticket);
-        assert!(sessions.find(&holding(&id)).is_none());
+        assert!(sessions.find(&holding(&id)).is_none() && !sessions.lasts(ticket));
     }
 
     #[tokio::test(start_paused = true)]
