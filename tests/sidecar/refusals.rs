@@ -183,6 +183,22 @@ async fn bodies_that_are_no_object_of_the_right_kind_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_answer_reaches_a_client_that_is_still_sending() {
+    let peer = alone().await;
+    let body = |bytes: usize| json!({"clientId": "x".repeat(bytes)});
+    for _ in 0..20 {
+        let url = format!("{}/admin/ensure", peer.url);
+        peer.send(peer.http.post(url).with_json(&body(1_000_000)))
+            .await
+            .refuses(401, "UNAUTHORIZED");
+        peer.post("/admin/ensure", body(3_000_000)).await.refuses(413, "BODY_TOO_LARGE");
+        let unknown = peer.request(Method::POST, "/nowhere").with_json(&body(1_000_000));
+        peer.send(unknown).await.refuses(404, "NOT_FOUND");
+    }
+    nothing_was_done(&peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_read_and_not_be_done_is_422() {
     let peer = alone().await;
     let cases = [

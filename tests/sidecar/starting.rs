@@ -90,6 +90,27 @@ async fn without_broker_and_redis_it_starts_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_unit_file_names_what_there_is() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/propagator.service");
+    let unit = std::fs::read_to_string(path).unwrap();
+    let mesh = Mesh::new().await;
+    let help = run(&mesh.receive_only("orders").await, &["--help"]).await.stdout;
+    let lines = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
+    let variables: Vec<_> = lines.flat_map(|line| line.split(' ')).collect();
+    assert_eq!(variables.len(), 4, "{variables:?}");
+    for variable in variables {
+        let (name, value) = variable.split_once('=').unwrap();
+        assert!(help.contains(name), "{name}");
+        let credential = value.strip_prefix("%d/").unwrap();
+        assert!(unit.contains(&format!("LoadCredential={credential}:")), "{credential}");
+    }
+    for line in unit.lines().filter(|line| line.starts_with("Exec")) {
+        assert!(line.contains("propagator serve"), "{line}");
+        assert!(!line.contains("--check") || help.contains("--check"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_service_manager_is_told() {
     let mesh = Mesh::new().await;
     let spec = mesh.receive_only("orders").await;
