@@ -145,7 +145,7 @@ async fn a_record_of_another_type_concerns_its_own_client_only() {
     let () = http.redis.command(&["SET", "text", "v"]).await.unwrap();
     let claim = async |index: usize| {
         // Every tenth asks for a field of what is no hash.
-        let odd = index % 10 == 0;
+        let odd = index.is_multiple_of(10);
         let key = Key::field(if odd { "text" } else { "fields" }, "f");
         let name = format!("claimed:{index}");
         let claimed = state.read_and_claim(&[key], &name, Duration::from_secs(60)).await;
