@@ -5,6 +5,7 @@ mod auditing;
 mod databases;
 mod deciding;
 mod doctor;
+mod encrypting;
 mod rotating;
 mod secured;
 mod targets;

@@ -3,7 +3,7 @@
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::process::{Answer, Mesh, Peer, TOKEN, WithJson};
+use crate::process::{Answer, Away, Mesh, Peer, TOKEN, WithJson};
 
 const GUARDED: [(&str, &str); 13] = [
     ("POST", "/admin/ensure"),
@@ -263,7 +263,7 @@ async fn what_is_away_is_503_and_nothing_is_half_done() {
     peer.knows(&["orders"]).await;
     let ensure = json!({"clientId": "a", "secret": "first", "targets": ["orders"]});
     peer.post("/admin/ensure", ensure).await.is(201);
-    peer.spec.redis.kill().await.unwrap();
+    let _away = Away::take(&peer.spec.redis).await;
     let body = json!({"clientId": "a", "secret": "second"});
     for path in ["/admin/ensure", "/admin/rotate", "/admin/revoke"] {
         let body = if path == "/admin/revoke" { json!({"clientId": "a"}) } else { body.clone() };

@@ -143,6 +143,12 @@ keys! {
         "at least 12 characters, or a key in DATABASE_KEY, not both", "A passphrase in place of that key";
     DATABASE_KEY_ID Database false Text("database-key"),
         "1 to 128 letters, digits, dots, hyphens and underscores", "Names key or passphrase: another name for each new one";
+    DATABASE_OLD_KEY Database true Otherwise("none"),
+        "64 hexadecimal digits, or a passphrase in DATABASE_OLD_PASSPHRASE, not both", "The key before, until `propagator encrypt` has run";
+    DATABASE_OLD_PASSPHRASE Database true Otherwise("none"),
+        "at least 12 characters, or a key in DATABASE_OLD_KEY, not both", "A passphrase in place of that key";
+    DATABASE_OLD_KEY_ID Database false Otherwise("none"),
+        "the name of the old key or passphrase, other than DATABASE_KEY_ID, and a new one beside it", "What the old key or passphrase was named";
 
     HOST Http false Text("127.0.0.1"),
         "an IP address or localhost", "Where `serve` listens";

@@ -243,6 +243,22 @@ fn a_database_has_a_key_or_a_passphrase_but_not_both() {
 }
 
 #[test]
+fn an_old_key_has_its_own_name_and_a_new_one_beside_it() {
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    const OLD: (&str, &str) = ("DATABASE_OLD_PASSPHRASE", "correct horse battery");
+    let (new, id) = (("DATABASE_KEY", KEY), ("DATABASE_KEY_ID", "second"));
+    let old_id = ("DATABASE_OLD_KEY_ID", "first");
+    assert!(with(&[new, id, OLD, old_id]).is_ok());
+    for wrong in
+        [&[new, id, OLD][..], &[OLD, old_id], &[new, ("DATABASE_KEY_ID", "first"), OLD, old_id]]
+    {
+        let environment = [&NEEDED[..], wrong].concat();
+        let found = load(None, &environment, &[]).unwrap_err();
+        assert!(found.lines()[0].starts_with("DATABASE_OLD_KEY_ID ("), "{found}");
+    }
+}
+
+#[test]
 fn debug_and_what_is_shown_have_no_secret_in_them() {
     let config = with(&[
         ("AMQP_USER", "peer"),
