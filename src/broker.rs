@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::secret::BrokerPassword;
 
+pub(crate) mod view;
+
 /// The broker's address and the limits of its use. Start from [`BrokerOptions::new`] and change what
 /// differs.
 #[derive(Clone, Debug)]

@@ -77,6 +77,8 @@ pub mod broker;
 #[cfg(feature = "propagation")]
 pub mod event;
 #[cfg(feature = "propagation")]
+pub mod inspect;
+#[cfg(feature = "propagation")]
 pub mod management;
 #[cfg(feature = "propagation")]
 pub mod propagator;

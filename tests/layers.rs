@@ -29,6 +29,7 @@ const LAYERS: &[&str] = &[
     "callbacks",
     "event",
     "transport",
+    "inspect",
     "ledger",
     "gate",
     "locks",

@@ -205,6 +205,14 @@ impl SqlManagement {
         Ok(run!(self, inner, [], ping(&inner))?)
     }
 
+    /// The database's clock, in milliseconds since the epoch. SQLite has no other than this process.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn time_ms(&self) -> Result<u64, ManagementError> {
+        Ok(run!(self, inner, [], now_ms(&inner))?)
+    }
+
     /// Closes all connections, after the calls that are under way.
     pub async fn close(&self) {
         self.inner.db.close().await;
@@ -283,6 +291,13 @@ async fn ping(inner: &Inner) -> Result<(), Failure> {
     let mut tx = inner.db.begin_reading().await?;
     tx.fetch("SELECT 1 AS here", Vec::new()).await?;
     Ok(())
+}
+
+async fn now_ms(inner: &Inner) -> Result<u64, Failure> {
+    let mut tx = inner.db.begin_reading().await?;
+    let sql = format!("SELECT {} AS now", tx.dialect().now_ms());
+    let record = tx.fetch_one(&sql, Vec::new()).await?;
+    record.map_or(Ok(0), |record| record.count("now"))
 }
 
 async fn source_secret(

@@ -77,6 +77,21 @@ impl RedisState {
         let claims = Claims::new(connection.clone());
         Ok(Self { connection, claims, transact: Script::new(include_str!("transact.lua")) })
     }
+
+    /// The server's clock, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn time_ms(&self) -> Result<u64, StoreError> {
+        let (seconds, micros): (u64, u64) = redis::cmd("TIME")
+            .query_async(&mut self.connection.clone())
+            .await
+            .map_err(store_error)?;
+        Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000))
+    }
 }
 
 impl fmt::Debug for RedisState {

@@ -8,6 +8,7 @@ mod batch;
 mod consumer;
 mod describe;
 mod health;
+mod inspect;
 mod lane;
 mod link;
 mod publisher;
@@ -33,6 +34,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub(crate) use self::inspect::inspect;
 
 use self::consumer::{ConsumeDuty, Stop};
 use self::health::{Direction, Report, not_connected};

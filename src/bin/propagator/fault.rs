@@ -52,14 +52,20 @@ impl Fault {
         self
     }
 
-    /// Says it on standard error, with all its causes.
-    pub(crate) fn report(&self) -> ExitCode {
-        let mut text = format!("propagator: {self}");
+    /// What happened, with all its causes.
+    pub(crate) fn explained(&self) -> String {
+        let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
             text.push_str(&format!(": {error}"));
             cause = error.source();
         }
+        text
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn report(&self) -> ExitCode {
+        let text = format!("propagator: {}", self.explained());
         // Nobody is left to tell when this fails.
         let _ = writeln!(std::io::stderr(), "{text}");
         ExitCode::from(self.exit as u8)

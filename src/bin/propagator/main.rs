@@ -7,6 +7,8 @@ mod fault;
 mod hash;
 mod input;
 mod message;
+#[cfg(feature = "sidecar")]
+mod operate;
 mod output;
 #[cfg(feature = "sidecar")]
 mod peer;
@@ -35,6 +37,9 @@ enum Command {
     Hash(hash::Hash),
     /// Show how a signature comes about, and where a given one differs.
     Explain(explain::Explain),
+    #[cfg(feature = "sidecar")]
+    #[command(flatten)]
+    Operate(operate::Operate),
     /// Run a peer, with its HTTP side.
     #[cfg(feature = "sidecar")]
     Serve(Box<serve::Serve>),
@@ -45,6 +50,8 @@ fn main() -> ExitCode {
         Command::Sign(sign) => sign.run(),
         Command::Hash(hash) => hash.run(),
         Command::Explain(explain) => explain.run(),
+        #[cfg(feature = "sidecar")]
+        Command::Operate(operate) => operate.run(<Cli as clap::CommandFactory>::command()),
         #[cfg(feature = "sidecar")]
         Command::Serve(serve) => serve.run(),
     };

@@ -56,11 +56,6 @@ impl Key {
         let file = if self.secret { "-file" } else { "" };
         format!("{}{file}", self.name.to_ascii_lowercase().replace('_', "-"))
     }
-
-    /// By its address: each key stands in the table once.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
 }
 
 impl Group {

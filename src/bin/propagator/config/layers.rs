@@ -30,11 +30,13 @@ pub(super) enum Raw {
     Pairs(Vec<(String, Hidden)>),
 }
 
-/// One source: what it gives for a key.
+/// What a source gives for a key: the value, or for a secret the file that holds it.
+type Found = (Option<Raw>, Option<String>);
+
+/// One source.
 struct Layer<'a> {
     source: Source,
-    /// The key itself, and for a secret the file that holds it.
-    value: Box<dyn Fn(&Key) -> (Option<Raw>, Option<String>) + 'a>,
+    value: Box<dyn Fn(&Key) -> Found + 'a>,
 }
 
 /// What was given. Values that cannot be had at all are noted; which ones are wrong is not known yet.

@@ -1,0 +1,11 @@
+//! The operators' commands, run as an operator runs them, against real servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+mod auditing;
+mod deciding;
+mod doctor;
+mod rotating;
+mod targets;
+mod usage;
+mod waiting;
+mod world;
