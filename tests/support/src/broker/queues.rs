@@ -146,6 +146,24 @@ impl Queues {
         }))
     }
 
+    /// The bodies of all ready messages, which stay in the queue, in their order. They count as
+    /// delivered before from then on.
+    ///
+    /// # Errors
+    ///
+    /// When the queue does not exist.
+    pub async fn peek(&self, name: &str) -> Result<Vec<Vec<u8>>> {
+        let channel = self.channel().await?;
+        let mut bodies = Vec::new();
+        let options = BasicGetOptions { no_ack: false };
+        while let Some(got) = bounded(name, channel.basic_get(short(name)?, options)).await? {
+            bodies.push(got.delivery.data);
+        }
+        // What a channel has not acknowledged goes back when it is closed.
+        bounded(name, channel.close(200, "looked".into())).await?;
+        Ok(bodies)
+    }
+
     async fn look(&self, name: &str) -> Result<Option<Queue>> {
         let channel = self.channel().await?;
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
