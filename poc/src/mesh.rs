@@ -212,6 +212,14 @@ impl Mesh {
         store::holds(&self.seat(name)?.redis, client).await
     }
 
+    /// A peer's Redis.
+    ///
+    /// # Errors
+    /// When there is no such peer.
+    pub fn redis(&self, name: &str) -> Result<&Redis> {
+        Ok(&self.seat(name)?.redis)
+    }
+
     /// How many messages wait in a peer's queue.
     ///
     /// # Errors
@@ -260,18 +268,18 @@ impl Mesh {
     pub(crate) async fn traces(&self) -> Result<Traces> {
         let mut traces = Traces::default();
         for seat in &self.seats {
-            traces.add(Place::Redis, seat.name, store::contents(&seat.redis).await?);
+            traces.add(Place::Redis, seat.name, &store::contents(&seat.redis).await?);
             traces.add_file(Place::Log, seat.name, &seat.log())?;
             match &seat.database {
                 Some(Base::Server(database)) => {
-                    traces.add(Place::Database, seat.name, tables(database).await?);
+                    traces.add(Place::Database, seat.name, &tables(database).await?);
                 }
                 Some(Base::File(file)) => traces.add_sqlite(seat.name, file)?,
                 None => {}
             }
             let waiting = self.queues.peek(&queue(seat.name)).await?;
             let texts = waiting.iter().map(|body| String::from_utf8_lossy(body).into_owned());
-            traces.add(Place::Queue, seat.name, texts.collect::<Vec<_>>().join("\n"));
+            traces.add(Place::Queue, seat.name, &texts.collect::<Vec<_>>().join("\n"));
         }
         Ok(traces)
     }

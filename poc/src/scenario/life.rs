@@ -137,7 +137,7 @@ pub(super) async fn revoke(mesh: &Mesh, page: &mut Page, given: &Given) -> Resul
     page.check("the authority itself holds nothing as soon as it has answered", at_once);
     page.check("every row comes to be a success of the removal", all);
     page.check("no peer holds anything", view.hold_nothing(&PEERS));
-    let refused = |label| view.refuse(&PEERS, label, "CLIENT_NOT_FOUND");
+    let refused = |label| view.refuse(&PEERS, label, "UNKNOWN_CLIENT");
     page.check("both secrets are refused everywhere, overlap or not", refused(NEW) && refused(OLD));
     Ok(())
 }
@@ -157,7 +157,7 @@ pub(super) async fn stay_local(mesh: &Mesh, page: &mut Page, given: &mut Given) 
     page.check("it has no row", view.rows.is_empty());
     let home = view.hold(&[AUTHORITY], caller) && view.let_in(&[AUTHORITY], THE);
     page.check("the authority holds it and lets it in", home);
-    let away = view.hold_nothing(&others) && view.refuse(&others, THE, "CLIENT_NOT_FOUND");
+    let away = view.hold_nothing(&others) && view.refuse(&others, THE, "UNKNOWN_CLIENT");
     page.check("no other peer holds it or lets it in", away);
     Ok(())
 }

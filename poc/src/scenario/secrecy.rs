@@ -2,9 +2,10 @@
 
 use super::Given;
 use crate::Result;
-use crate::mesh::{AUTHORITY, CONSUMER, Mesh, ORDERS};
+use crate::mesh::{AUTHORITY, CONSUMER, Mesh, ORDERS, SOON};
 use crate::page::Page;
 use crate::traces::{Place, Traces};
+use crate::wait::within;
 
 const KEPT: [Place; 3] = [Place::Redis, Place::Database, Place::Log];
 const ANYWHERE: [Place; 4] = [Place::Redis, Place::Database, Place::Log, Place::Queue];
@@ -18,7 +19,8 @@ pub(super) async fn search(mesh: &mut Mesh, page: &mut Page, given: &Given) -> R
     let mut given_last = Given::default();
     let ensured = authority.ensure(LAST, &[CONSUMER]).await?;
     given_last.take(mesh, LAST, &ensured)?;
-    authority.sync().await?;
+    let holds = || async { mesh.waiting(CONSUMER).await.is_ok_and(|waiting| waiting == 1) };
+    page.check("a message waits in a queue meanwhile", within(SOON, holds).await);
     let traces = mesh.traces().await?;
 
     let everywhere = traces.find(LAST, &ANYWHERE);
