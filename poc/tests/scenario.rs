@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 #[test]
 fn every_check_of_the_scenario_holds() {
@@ -16,12 +16,9 @@ fn every_check_of_the_scenario_holds() {
 /// With what it prints, an operator gets in; and the signal that ends the wait ends it well.
 #[test]
 fn a_mesh_that_is_kept_says_how_to_get_in_and_stops_in_good_order() {
-    let mut kept = Command::new(env!("CARGO_BIN_EXE_poc"))
-        .arg("--keep")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(kept.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_poc"));
+    let mut kept = Kept(command.arg("--keep").stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(kept.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut seen = Vec::new();
     // Ends at the latest when the process does.
     let state = lines.by_ref().inspect(|line| seen.push(line.clone())).find_map(|line| {
@@ -35,9 +32,20 @@ fn a_mesh_that_is_kept_says_how_to_get_in_and_stops_in_good_order() {
     assert!(clients.iter().any(|one| one["clientId"] == "mobile-app"), "{answer}");
     assert_eq!(answer["targets"].as_array().unwrap().len(), 3, "{answer}");
 
-    let script = format!("kill -INT {}", kept.id());
+    let script = format!("kill -INT {}", kept.0.id());
     assert!(Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success());
     let rest: Vec<String> = lines.collect();
-    assert!(kept.wait().unwrap().success(), "{}\n{}", seen.join("\n"), rest.join("\n"));
+    assert!(kept.0.wait().unwrap().success(), "{}\n{}", seen.join("\n"), rest.join("\n"));
     assert!(rest.iter().any(|line| line.contains("every peer ended with exit code 0")));
+}
+
+/// A mesh that would stay up for ever must not outlive a test that fails.
+struct Kept(Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // It has ended already, unless something failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
