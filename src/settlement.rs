@@ -117,8 +117,12 @@ async fn settle_current(
     let marked = mark(core, management, answers).await;
     // At once, so that a management side can record reports together.
     let followed = answers.iter().zip(marked).map(|(settlement, marked)| async move {
-        follow_up(core, management, &settlement.flight, marked?).await?;
+        let complete = follow_up(core, management, &settlement.flight, marked?).await?;
+        // The answer before what it completed: that is how it is read.
         announce(core, settlement);
+        if let Some(event) = complete {
+            core.hub.emit(event);
+        }
         Ok::<_, ManagementError>(())
     });
     let followed = join_all(followed).await;
@@ -177,13 +181,16 @@ pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec
             Ok(marked) => follow_up(core, management, &flight, marked).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = followed {
-            let reason = error.to_string();
-            core.hub.emit(Event::Retrying { what: "recording a failed delivery", reason });
-        }
         let InFlight { key, target, revision, .. } = flight;
         let will_retry = retry_at_ms.is_some();
         core.hub.emit(Event::DeliveryFailed { key, target, revision, reason, will_retry });
+        match followed {
+            Ok(complete) => complete.into_iter().for_each(|event| core.hub.emit(event)),
+            Err(error) => {
+                let reason = error.to_string();
+                core.hub.emit(Event::Retrying { what: "recording a failed delivery", reason });
+            }
+        }
     }
 }
 
@@ -230,26 +237,39 @@ pub(crate) async fn report(
     decided: Decided,
     outcome: Outcome,
 ) -> Result<(), ManagementError> {
+    let event = record(core, management, key, decided, outcome).await?;
+    core.hub.emit(event);
+    Ok(())
+}
+
+/// As [`report`], but what is to be told of it is left to the caller.
+async fn record(
+    core: &Core,
+    management: &dyn Management,
+    key: &CredentialKey,
+    decided: Decided,
+    outcome: Outcome,
+) -> Result<Event, ManagementError> {
     let Decided { revision, removed } = decided;
     let at_ms = core.clock.now_ms();
     let report = FullyPropagated { key: key.clone(), revision, outcome, at_ms };
     management.mark_credential_fully_propagated(report).await?;
-    core.hub.emit(Event::FullyPropagated { key: key.clone(), revision, outcome, removed });
-    Ok(())
+    Ok(Event::FullyPropagated { key: key.clone(), revision, outcome, removed })
 }
 
+/// Reports what a row completed, if it completed anything; what is to be told of it.
 async fn follow_up(
     core: &Core,
     management: &dyn Management,
     flight: &InFlight,
     marked: Marked,
-) -> Result<(), ManagementError> {
+) -> Result<Option<Event>, ManagementError> {
     match marked {
-        Marked::Outstanding | Marked::Stale => Ok(()),
+        Marked::Outstanding | Marked::Stale => Ok(None),
         Marked::Settled { succeeded, failed } => {
             let outcome = Outcome::of(succeeded, failed);
             let decided = Decided { revision: flight.revision, removed: flight.removed };
-            report(core, management, &flight.key, decided, outcome).await
+            record(core, management, &flight.key, decided, outcome).await.map(Some)
         }
     }
 }

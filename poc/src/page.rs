@@ -88,7 +88,8 @@ impl Page {
         failed == 0 && held > 0
     }
 
-    fn end_step(&mut self) {
+    /// Stops the clock of the last step.
+    pub fn end_step(&mut self) {
         if let Some(step) = self.steps.last_mut() {
             step.took.get_or_insert(step.started.elapsed());
         }

@@ -34,7 +34,9 @@ pub async fn run(mesh: &mut Mesh, page: &mut Page) -> Result<()> {
     directory::add_and_drop(mesh, page, &mut given).await?;
     directory::refuse(mesh, page).await?;
     absence::away_and_back(mesh, page, &mut given).await?;
-    secrecy::search(mesh, page, &given).await
+    secrecy::search(mesh, page, &given).await?;
+    page.end_step();
+    Ok(())
 }
 
 /// Revokes what is left and empties the directories.

@@ -110,6 +110,13 @@ async fn a_user_without_permissions_is_told_which_it_lacks() {
         ["broker-permission", "broker-permission", "own-queue"],
         "{document:#}"
     );
+    // Those of docs/operations.md for a peer that decides.
+    let (configure, write, read) =
+        (r"^hmac-[A-Za-z0-9-]+\.queue$", r"^amq\.default$", r"^hmac-authority\.queue$");
+    let permissions = ["set_permissions", "-p", &vhost, &user, configure, write, read];
+    world.broker.rabbitmqctl(&permissions).await.unwrap();
+    let document = doctor(&world).await.ends_with(1).json();
+    assert_eq!(wrong(&document), ["own-queue"], "{document:#}");
     world.broker.rabbitmqctl(&["delete_user", &user]).await.unwrap();
 }
 
@@ -124,7 +131,7 @@ async fn a_row_that_waits_for_a_peer_that_is_down_says_so() {
     let row = finding(&document, "row");
     assert_eq!(row["subject"], "http:webshop at orders");
     assert!(
-        row["what"].as_str().unwrap().ends_with("nobody consumes the queue, 1 messages wait in it"),
+        row["what"].as_str().unwrap().ends_with("nobody consumes the queue; messages waiting: 1"),
         "{row}"
     );
     let other = world.run(&["doctor", "another-client", "--json"]).await.ends_with(1).json();
@@ -194,6 +201,15 @@ async fn a_database_that_is_away_does_not_hide_the_rest() {
     let document = doctor(&world).await.ends_with(1).json();
     assert_eq!(wrong(&document), ["database"], "{document:#}");
     assert_eq!(finding(&document, "broker")["state"], "ok");
+}
+
+#[tokio::test]
+async fn a_receive_only_peer_has_no_rows_and_everything_else() {
+    let mut world = World::new().await;
+    world.environment.remove("DATABASE_URL");
+    let document = doctor(&world).await.ends_with(1).json();
+    assert_eq!(wrong(&document), ["own-queue"], "{document:#}");
+    assert_eq!(finding(&document, "database")["state"], "skipped");
 }
 
 #[tokio::test]

@@ -23,6 +23,11 @@ async fn flags_and_a_file_configure_a_command_too() {
     world.environment.remove("AMQP_QUEUE");
     let arguments = ["status", "--config", file.to_str().unwrap(), "--amqp-queue", "authority"];
     world.run(&arguments).await.ends_with(0);
+    world.set("AMQP_QUEUE", "authority");
+    world.set("DATABASE_URL", &url);
+    world.set("PROPAGATOR_CONFIG", "");
+    world.run(&["status"]).await.ends_with(0);
+    world.environment.remove("AMQP_QUEUE");
     world.set("PROPAGATOR_CONFIG", file.to_str().unwrap());
     let ran = world.run(&["status"]).await.ends_with(2);
     assert!(ran.stderr.contains("AMQP_QUEUE (file "), "{}", ran.stderr);

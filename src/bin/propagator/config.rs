@@ -109,10 +109,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, not only the first.
     pub(crate) fn load(arguments: &ConfigArgs, purpose: Purpose) -> Result<Self, Problems> {
-        // A variable that is no text cannot be any of the expected ones either: it is read as one
-        // that is wrong, instead of not at all.
-        let lossy = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
-        build::load(arguments, &|name| std::env::var_os(name).map(lossy), purpose)
+        build::load(arguments, &|name| std::env::var_os(name), purpose)
     }
 
     /// Every key with its value, or that it is hidden, and where it comes from.
@@ -121,5 +118,7 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+mod document;
 #[cfg(test)]
 mod tests;

@@ -67,3 +67,38 @@ fn main() -> ExitCode {
         Err(fault) => fault.report(),
     }
 }
+
+#[cfg(all(test, feature = "sidecar"))]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../../docs/cli.md");
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_document_names_every_command_and_every_exit_code() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let alone = ["sign", "hash", "explain"].contains(&name);
+            let written = if alone { format!("`{name}`") } else { format!("`propagator {name}") };
+            assert!(DOCUMENT.contains(&written), "{name}");
+        }
+        use fault::Exit;
+        for exit in [
+            Exit::Problems,
+            Exit::Usage,
+            Exit::Unreachable,
+            Exit::Unknown,
+            Exit::Refused,
+            Exit::Interrupted,
+        ] {
+            assert!(DOCUMENT.contains(&format!("\n| {} | ", exit as u8)), "{exit:?}");
+        }
+    }
+}

@@ -45,21 +45,25 @@
 //! single test can be run by hand.
 
 mod broker;
+mod chromedriver;
 mod error;
 mod ports;
 mod process;
 mod proxy;
 mod redis_server;
 mod scratch;
+mod serve;
 mod sql_server;
 mod wait;
 
 pub use broker::{Broker, Message, PrivateBroker, Queues, SHARED_BROKER, Vhost};
+pub use chromedriver::Chromedriver;
 pub use error::Error;
 pub use ports::free_address;
 pub use proxy::{Mode, Proxy};
 pub use redis_server::{Redis, RedisOptions};
 pub use scratch::Scratch;
+pub use serve::Serve;
 pub use sql_server::{Database, SqlKind, SqlServer};
 pub use wait::eventually;
 

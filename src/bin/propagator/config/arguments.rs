@@ -1,6 +1,7 @@
 //! The flags of the configuration, made from the table.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::Error;
@@ -25,7 +26,8 @@ impl Args for ConfigArgs {
             .long(FILE)
             .value_name("FILE")
             .env("PROPAGATOR_CONFIG")
-            .value_parser(clap::value_parser!(PathBuf))
+            // Not as a path: those cannot be empty, and an empty variable is to count as none.
+            .value_parser(clap::value_parser!(OsString))
             .help_heading("Configuration")
             .help("A TOML file; environment and flags go before it");
         keys::ALL.iter().fold(command.arg(file), |command, key| command.arg(flag(key)))
@@ -43,7 +45,7 @@ fn flag(key: &'static Key) -> Arg {
         .value_name(if key.secret { "FILE" } else { "VALUE" })
         .allow_hyphen_values(false)
         .hide_short_help(true)
-        .help_heading(format!("Configuration: {}", key.group.title()))
+        .help_heading(format!("Configuration ({})", key.group.title()))
         .help(help(key))
 }
 
@@ -71,8 +73,8 @@ impl FromArgMatches for ConfigArgs {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
-        self.file =
-            matches.get_one::<PathBuf>(FILE).filter(|file| !file.as_os_str().is_empty()).cloned();
+        let file = matches.get_one::<OsString>(FILE).filter(|file| !file.is_empty());
+        self.file = file.map(PathBuf::from);
         for key in keys::ALL {
             if let Some(value) = matches.get_one::<String>(key.name) {
                 self.flags.insert(key.name, value.clone());

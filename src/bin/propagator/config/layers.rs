@@ -2,6 +2,7 @@
 //! then the file.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 use toml::Value;
@@ -13,7 +14,7 @@ use super::keys::{self, Fallback, Key};
 use super::problem::{Problems, Source};
 
 /// The environment, as a function so that tests need not change their own.
-pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// A value as it was given.
 #[derive(Clone, Debug)]
@@ -46,6 +47,7 @@ pub(super) fn gather(
     problems: &mut Problems,
 ) -> BTreeMap<&'static str, Given> {
     let table = arguments.file.as_deref().map(|path| (path, read(path, problems)));
+    refuse_other_than_text(environment, problems);
     let mut layers = vec![flags(arguments), variables(environment)];
     if let Some((path, table)) = &table {
         layers.push(file(path, table));
@@ -96,9 +98,22 @@ fn flags(arguments: &ConfigArgs) -> Layer<'_> {
     Layer { source: Source::Flag, value: Box::new(value) }
 }
 
+/// A value that is not UTF-8 would otherwise count as none.
+fn refuse_other_than_text(environment: Environment<'_>, problems: &mut Problems) {
+    let files = keys::ALL.iter().filter(|key| key.secret).map(|key| key.file_variable());
+    let names = keys::ALL.iter().map(|key| key.name.to_owned()).chain(files);
+    for name in names.filter(|name| environment(name).is_some_and(|v| v.to_str().is_none())) {
+        problems.note(format!("{name} (environment): expected UTF-8 text"));
+    }
+}
+
 /// An empty variable counts as none: that is how compose files unset one.
 fn variables(environment: Environment<'_>) -> Layer<'_> {
-    let get = |name: &str| environment(name).filter(|value| !value.is_empty());
+    let get = |name: &str| {
+        environment(name)
+            .and_then(|value| value.into_string().ok())
+            .filter(|value| !value.is_empty())
+    };
     let value = move |key: &Key| {
         let file = if key.secret { get(&key.file_variable()) } else { None };
         (get(key.name).map(text), file)

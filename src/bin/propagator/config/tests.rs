@@ -1,4 +1,6 @@
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -40,7 +42,7 @@ fn load(
         file: file.map(|file| file.0.clone()),
         flags: flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
     };
-    let get = |name: &str| environment.get(name).map(|value| (*value).to_owned());
+    let get = |name: &str| environment.get(name).map(|value| OsString::from(*value));
     build::load(&arguments, &get, Purpose::Serve)
 }
 
@@ -141,6 +143,16 @@ fn no_value_is_repeated_when_it_is_wrong() {
 }
 
 #[test]
+fn a_variable_that_is_no_text_is_wrong_and_not_absent() {
+    let get = |name: &str| match name {
+        "HMAC_SECRET_TOKEN" => Some(OsString::from_vec(vec![b's', 0xff])),
+        _ => NEEDED.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(*value)),
+    };
+    let found = build::load(&ConfigArgs::default(), &get, Purpose::Serve).unwrap_err();
+    assert_eq!(found.lines(), ["HMAC_SECRET_TOKEN (environment): expected UTF-8 text"]);
+}
+
+#[test]
 fn a_value_and_a_file_for_one_secret_in_one_source_are_one_too_many() {
     let found = problems(&[("AMQP_PASSWORD", "a"), ("AMQP_PASSWORD_FILE", "/dev/null")]);
     assert_eq!(
@@ -160,8 +172,8 @@ fn beyond_loopback_it_listens_with_an_admin_token_only() {
     assert!(with(&[("HOST", "::1")]).is_ok());
     let arguments = ConfigArgs::default();
     let get = |name: &str| match name {
-        "HOST" => Some("0.0.0.0".to_owned()),
-        _ => NEEDED.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()),
+        "HOST" => Some(OsString::from("0.0.0.0")),
+        _ => NEEDED.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(*value)),
     };
     assert!(build::load(&arguments, &get, Purpose::Operate).is_ok());
 }

@@ -113,7 +113,7 @@ fn tell(findings: &[Finding]) -> Result<(), Fault> {
             finding.what.clone(),
         ]
     });
-    output::line(&table(["", "CHECK", "OF", "FOUND"], rows.collect()))?;
+    output::line(&table(["RESULT", "CHECK", "OF", "FOUND"], rows.collect()))?;
     let advice = findings.iter().filter_map(|finding| Some((finding, finding.advice.as_ref()?)));
     for (finding, advice) in advice {
         let about = finding.subject.as_ref().map_or_else(String::new, |of| format!(" of {of}"));

@@ -115,12 +115,19 @@ impl Followed {
         }
     }
 
+    /// Reads the credentials; from the second time on, those that were still open.
     async fn look(&mut self, operator: &Operator, decided: &[Decided]) -> Result<(), Fault> {
-        let mut infos = Vec::with_capacity(decided.len());
-        for decision in decided {
-            infos.extend(operator.credential(&decision.key).await?);
+        if self.infos.is_empty() {
+            for decision in decided {
+                self.infos.extend(operator.credential(&decision.key).await?);
+            }
+            return Ok(());
         }
-        self.infos = infos;
+        for info in self.infos.iter_mut().filter(|info| Standing::of(info) == Standing::Open) {
+            if let Some(now) = operator.credential(&info.key).await? {
+                *info = now;
+            }
+        }
         Ok(())
     }
 

@@ -123,8 +123,8 @@ pub(super) fn credentials_table(infos: &[CredentialInfo], now_ms: u64) -> String
     let head = [
         "CREDENTIAL",
         "STATE",
-        "TARGETS",
-        "DONE",
+        "STANDING",
+        "HELD BY",
         "REVISION",
         "ROTATED",
         "NEXT ROTATION",

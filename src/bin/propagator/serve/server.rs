@@ -90,7 +90,7 @@ async fn serve(stream: TcpStream, router: Router, stop: CancellationToken) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
-        .max_buf_size(HEADER_BYTES)
+        .max_header_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(Impatient::new(stream, stall::PATIENCE)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

@@ -7,6 +7,8 @@ use super::finding::Finding;
 use super::stores::chain;
 use crate::config::Config;
 
+const PERMISSIONS: &str = "give the user the permissions that docs/operations.md lists";
+
 /// What was seen, when it could be looked at.
 pub(super) async fn look(
     config: &Config,
@@ -40,8 +42,8 @@ fn refused(config: &Config, fault: &BrokerFault) -> Finding {
         BrokerStage::VirtualHost => (
             "broker-vhost",
             format!(
-                "check AMQP_VHOST; where it is missing: rabbitmqctl add_vhost {0}, then rabbitmqctl set_permissions -p {0} {1} '.*' '.*' '.*'",
-                broker.vhost, broker.user
+                "check AMQP_VHOST; where it is missing: rabbitmqctl add_vhost {}; {PERMISSIONS}",
+                broker.vhost
             ),
         ),
         _ => (
@@ -56,10 +58,10 @@ fn permission(what: &'static str, outcome: &Result<(), String>, config: &Config)
     match outcome {
         Ok(()) => Finding::fine("broker-permission", format!("may {what}")).of(what),
         Err(reason) => {
-            let broker = &config.broker;
             let advice = format!(
-                "give the user its permissions (rabbitmqctl list_permissions -p {} shows them; docs/operations.md says which); a broker that is short of memory or disk takes nothing either: rabbitmqctl status",
-                broker.vhost
+                "{PERMISSIONS}; rabbitmqctl list_permissions -p {} shows them. A broker that is short \
+                 of memory or disk takes nothing either: rabbitmqctl status",
+                config.broker.vhost
             );
             Finding::wrong("broker-permission", reason, advice).of(what)
         }
@@ -71,10 +73,10 @@ fn own_queue(config: &Config, state: &QueueState) -> Finding {
     let run = "start `propagator serve`, or let cron call `propagator sync --wait`: answers and events of others come here";
     let finding = match state {
         QueueState::There { ready, consumers: 0 } => {
-            Finding::wrong(check, format!("nobody consumes it, {ready} messages wait in it"), run)
+            Finding::wrong(check, format!("nobody consumes it; messages waiting: {ready}"), run)
         }
         QueueState::There { ready, consumers } => {
-            Finding::fine(check, format!("consumers {consumers}, messages waiting {ready}"))
+            Finding::fine(check, format!("consumers: {consumers}, messages waiting: {ready}"))
         }
         QueueState::Missing => Finding::wrong(check, "it is not there", run),
         QueueState::Refused(reason) => Finding::wrong(

@@ -130,7 +130,7 @@ fn unanswered(target: &PeerQueue, view: &BrokerView, age: &str) -> (String, Stri
             format!("start {target}; the event is sent again when its answer is overdue"),
         ),
         (QueueState::There { consumers: 0, ready }, _) => (
-            format!("sent {age}; nobody consumes the queue, {ready} messages wait in it"),
+            format!("sent {age}; nobody consumes the queue; messages waiting: {ready}"),
             format!("start {target}"),
         ),
         (QueueState::There { ready: 1.., .. }, _) => (

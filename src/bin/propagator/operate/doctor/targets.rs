@@ -38,10 +38,10 @@ pub(super) fn queue(target: &TargetInfo, view: &BrokerView, findings: &mut Vec<F
     let matters = target.credentials > 0;
     let finding = match state_of(view, name) {
         QueueState::There { ready, consumers: 0 } if matters || *ready > 0 => {
-            Finding::wrong(check, format!("nobody consumes it, {ready} messages wait in it"), start)
+            Finding::wrong(check, format!("nobody consumes it; messages waiting: {ready}"), start)
         }
         QueueState::There { ready, consumers } => {
-            Finding::fine(check, format!("consumers {consumers}, messages waiting {ready}"))
+            Finding::fine(check, format!("consumers: {consumers}, messages waiting: {ready}"))
         }
         QueueState::Missing if matters => Finding::wrong(check, "it is not there", start),
         QueueState::Missing => Finding::fine(check, "it is not there, and nothing is to go there"),

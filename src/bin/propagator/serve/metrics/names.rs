@@ -84,4 +84,17 @@ mod tests {
             assert!(metric.help.ends_with('.'), "{name}");
         }
     }
+
+    #[test]
+    fn the_document_has_all_of_them_and_no_other() {
+        let document = include_str!("../../../../../docs/monitoring.md");
+        let rows = document.lines().filter(|line| line.starts_with("| `propagator_"));
+        let cells = rows.filter_map(|row| row.split('|').nth(1));
+        let mut described: Vec<&str> =
+            cells.flat_map(|cell| cell.split('`').filter(|name| name.starts_with("pro"))).collect();
+        let mut exported: Vec<&str> = ALL.iter().map(|metric| metric.name).collect();
+        described.sort_unstable();
+        exported.sort_unstable();
+        assert_eq!(described, exported);
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// A point in time, seen from now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Age {
-    /// Such as `3 min`.
+    /// Such as `3 min ago`.
     pub(crate) text: String,
     /// RFC 3339 in UTC.
     pub(crate) exact: String,
@@ -16,7 +16,10 @@ impl Age {
     pub(crate) fn of(at_ms: u64, now_ms: u64) -> Self {
         let text = match at_ms.checked_sub(now_ms) {
             Some(ahead) if ahead >= 1000 => format!("in {}", span(ahead)),
-            _ => span(now_ms.saturating_sub(at_ms)),
+            _ => match now_ms.saturating_sub(at_ms) {
+                0..=999 => "now".to_owned(),
+                ago => format!("{} ago", span(ago)),
+            },
         };
         Self { text, exact: exact(at_ms) }
     }
@@ -31,12 +34,11 @@ pub(crate) fn exact(at_ms: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(at_ms)).to_string()
 }
 
-/// One unit is enough to judge by.
-fn span(ms: u64) -> String {
+/// A length of time. One unit is enough to judge by.
+pub(crate) fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
-        0 => "now".to_owned(),
-        1..=89 => format!("{seconds} s"),
+        0..=89 => format!("{seconds} s"),
         90..=5399 => format!("{} min", (seconds + 30) / 60),
         5400..=172_799 => format!("{} h", (seconds + 1800) / 3600),
         _ => format!("{} d", (seconds + 43_200) / 86_400),
@@ -53,7 +55,7 @@ mod tests {
         let ago = |ms: u64| Age::of(now - ms, now).text;
         assert_eq!(
             [0, 999, 1000, 89_000, 90_000, 5_399_000, 5_400_000, 172_800_000].map(ago),
-            ["now", "now", "1 s", "89 s", "2 min", "90 min", "2 h", "2 d"]
+            ["now", "now", "1 s ago", "89 s ago", "2 min ago", "90 min ago", "2 h ago", "2 d ago"]
         );
         assert_eq!(Age::of(now + 60_000, now).text, "in 60 s");
         assert_eq!(Age::of(0, now).exact, "1970-01-01T00:00:00Z");

@@ -13,7 +13,7 @@ use hmac_propagator::secret::ClientSecret;
 use hmac_propagator::store::{AllowedIps, Expiry};
 
 use super::access::{Filled, Who};
-use super::age::Age;
+use super::age::{Age, span};
 use super::audit::Entry;
 use super::form::Form;
 use super::matrix::{self, Cell};
@@ -287,9 +287,9 @@ impl CredentialPage {
             created: age(found.created_at_ms),
             decided: age(found.updated_at_ms),
             expires: found.expires_at_ms.map(age),
-            rotation: found.next_rotation_at_ms.map(|at_ms| match age(at_ms).text {
-                text if at_ms <= now_ms => format!("due for {text}"),
-                text => text,
+            rotation: found.next_rotation_at_ms.map(|at_ms| match now_ms.checked_sub(at_ms) {
+                Some(overdue) => format!("due for {}", span(overdue)),
+                None => age(at_ms).text,
             }),
             allowed_ips: found.allowed_ips.clone().unwrap_or_default(),
             rows: rows.collect(),

@@ -13,7 +13,7 @@ use hmac_propagator::management::sql::{
 use hmac_propagator::propagator::StoreState;
 
 use super::access::Who;
-use super::age::Age;
+use super::age::{Age, span};
 use super::form::Form;
 use super::show::{self, Shell};
 use super::stores;
@@ -281,10 +281,8 @@ fn note(credential: &CredentialInfo, now_ms: u64) -> Option<String> {
         return None;
     }
     match (credential.expires_at_ms, credential.next_rotation_at_ms) {
-        (Some(at), _) if at <= now_ms => Some(format!("expired {} ago", Age::of(at, now_ms).text)),
-        (_, Some(at)) if at <= now_ms => {
-            Some(format!("rotation due for {}", Age::of(at, now_ms).text))
-        }
+        (Some(at), _) if at <= now_ms => Some(format!("expired {} ago", span(now_ms - at))),
+        (_, Some(at)) if at <= now_ms => Some(format!("rotation due for {}", span(now_ms - at))),
         (Some(at), _) => Some(format!("expires {}", Age::of(at, now_ms).text)),
         _ => None,
     }

@@ -94,7 +94,7 @@ pub(crate) async fn guard_headers(mut response: Response) -> Response {
 
 /// `?name=value&…`, with whatever is in the values.
 pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::from("?"));
+    let mut query = url::form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
     query.extend_pairs(pairs);
     query.finish()
 }

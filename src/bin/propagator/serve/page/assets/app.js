@@ -41,15 +41,16 @@
     const fresh = rows(newer);
     rows(older).forEach((row, index) => {
       const next = fresh[index];
-      for (const cell of Array.from(row.children).keys()) {
-        const [was, is] = [row.children[cell], next.children[cell]];
+      // Copies: a cell that is put in its place leaves its own row.
+      const [cells, nextCells] = [Array.from(row.children), Array.from(next.children)];
+      for (const [at, was] of cells.entries()) {
+        const is = nextCells[at];
         if (was.outerHTML === is.outerHTML) continue;
         const moved = was.querySelector(".state")?.textContent !== is.querySelector(".state")?.textContent;
         if (was.contains(document.activeElement)) {
-          was.querySelectorAll(".sub").forEach((sub, at) => {
-            const other = is.querySelectorAll(".sub")[at];
-            if (other) sub.replaceWith(other);
-          });
+          const subs = Array.from(is.querySelectorAll(".sub"));
+          was.querySelectorAll(".sub").forEach((sub) => sub.remove());
+          was.append(...subs);
         } else {
           was.replaceWith(is);
         }
@@ -81,6 +82,7 @@
       const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
       const newer = parsed.getElementById("matrix");
       if (newer) replace(matrix(), document.adoptNode(newer));
+      if (events.readyState === EventSource.OPEN) say(true, "Live");
     } catch {
       say(false, "Not up to date: the peer does not answer.");
     } finally {

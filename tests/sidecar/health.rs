@@ -1,0 +1,41 @@
+//! Liveness says that the process answers, readiness whether it can work.
+
+use hmac_propagator_support::{Mode, Proxy, eventually};
+use serde_json::json;
+
+use crate::process::{Mesh, SOON, Spec};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_says_what_is_missing_and_liveness_stays() {
+    let mesh = Mesh::new().await;
+    let real = reqwest::Url::parse(&mesh.vhost.url()).unwrap();
+    let address = format!("{}:{}", real.host_str().unwrap(), real.port().unwrap());
+    let proxy = Proxy::start(address.parse().unwrap()).await.unwrap();
+    let spec = Spec::new("authority", &mesh.vhost.url_via(proxy.address())).await;
+    let database = format!("sqlite:{}", spec.scratch.path().join("peer.db").display());
+    let peer = spec.set("DATABASE_URL", database).ready().await;
+    let ready = peer.get("/health/ready").await.is(200);
+    assert_eq!((&ready["status"], &ready["missing"]), (&json!("ready"), &json!([])));
+    assert_eq!(ready["checks"]["database"], "up");
+
+    peer.spec.redis.kill().await.unwrap();
+    proxy.set_mode(Mode::CloseNew);
+    proxy.reset_connections();
+    let missing = eventually(SOON, || async {
+        let answer = peer.get("/health/ready").await;
+        let missing = answer.body["missing"].as_array().unwrap().len();
+        (answer.status == 503 && missing == 3).then_some(answer.body)
+    })
+    .await;
+    assert_eq!(missing["missing"], json!(["publisher", "consumer", "redis"]));
+    assert_eq!(missing["status"], "unready");
+
+    let alive = peer.get("/health").await.is(200);
+    assert_eq!(alive["status"], "healthy");
+    assert!(alive["uptime"].as_f64().unwrap() > 0.0 && alive["timestamp"].is_string(), "{alive}");
+
+    peer.spec.redis.restart().await.unwrap();
+    proxy.set_mode(Mode::Pass);
+    eventually(SOON, || async { (peer.get("/health/ready").await.status == 200).then_some(()) })
+        .await;
+}
