@@ -1,4 +1,5 @@
 //! `propagator health`, which containers ask: the same configuration as the peer's, another process.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::Path;
 use std::process::{Command, Output};
