@@ -66,8 +66,10 @@ pub(super) async fn away_and_back(
     view.show(page);
     page.check("its queue is drained", drained);
     page.check("every row comes to be a success of the same version", all);
-    let once = view.rows.iter().all(|row| row.attempts == 1);
-    page.check("nothing was sent a second time", once && view.rows.len() == 2);
+    let once = view.row(CONSUMER).is_some_and(|row| row.attempts == 1);
+    // Nought: the answer was there before the row could say that the event was sent.
+    let nothing_twice = view.rows.iter().all(|row| row.attempts <= 1);
+    page.check("nothing was sent a second time", once && nothing_twice && view.rows.len() == 2);
     page.check("it holds the hash and lets in", {
         view.hold(&CONCERNED, caller) && view.let_in(&CONCERNED, THE)
     });
