@@ -3,7 +3,11 @@
 //! Own timing instead of a framework: the best of many short rounds, which is what a machine with
 //! other work on it can measure.
 
-#![allow(clippy::panic, clippy::print_stdout)]
+#![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+#![allow(unreachable_pub, dead_code, reason = "shares files with other benches")]
+
+#[path = "support/report.rs"]
+mod report;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -14,6 +18,7 @@ use hmac_propagator::auth::{
     message_sha256, parse_timestamp,
 };
 use hmac_propagator::secret::SecretHash;
+use report::{Figures, Report};
 use sha2::{Digest, Sha256};
 
 const ROUNDS: u32 = 400;
@@ -25,13 +30,15 @@ const MESSAGE: &str = r#"{"orderId":"8d3f-11","customer":{"name":"A. Person","id
 
 fn main() {
     let hash = SecretHash::parse(&"5a".repeat(32)).unwrap_or_else(|error| panic!("{error}"));
-    requests(&hash, &[]);
-    requests(&hash, &[b'x'; 256]);
-    requests(&hash, &[b'x'; 4096]);
-    messages(&hash);
+    let mut report = Report::of("auth");
+    requests(&mut report, &hash, &[]);
+    requests(&mut report, &hash, &[b'x'; 256]);
+    requests(&mut report, &hash, &[b'x'; 4096]);
+    messages(&mut report, &hash);
+    report.end();
 }
 
-fn requests(hash: &SecretHash, body: &[u8]) {
+fn requests(table: &mut Report, hash: &SecretHash, body: &[u8]) {
     let key = SigningKey::from_hash(hash);
     let sign = |key: &SigningKey| with_request(body, |request| key.sign_request(request));
     let signature = sign(&key);
@@ -42,7 +49,7 @@ fn requests(hash: &SecretHash, body: &[u8]) {
         black_box(Sha256::digest(black_box(body)));
         bare_hmac(hash, &payload)
     });
-    println!("request, body of {} bytes: bare SHA-256 and HMAC {bare:?}", body.len());
+    let mut report = section(table, format!("request of {} bytes", body.len()), bare);
     report("sign", bare, time(|| sign(&SigningKey::from_hash(black_box(hash)))));
     report("sign, key kept", bare, time(|| sign(black_box(&key))));
     report(
@@ -72,7 +79,7 @@ fn with_request<T>(body: &[u8], use_it: impl FnOnce(&RequestToSign<'_>) -> T) ->
     })
 }
 
-fn messages(hash: &SecretHash) {
+fn messages(table: &mut Report, hash: &SecretHash) {
     let key = SigningKey::from_hash(hash);
     let canonicalizer = Canonicalizer::new().unwrap_or_else(|error| panic!("{error}"));
     let canonical = |json| canonicalizer.text(json).unwrap_or_else(|error| panic!("{error}"));
@@ -85,7 +92,7 @@ fn messages(hash: &SecretHash) {
         black_box(Sha256::digest(black_box(text.as_bytes())));
         bare_hmac(hash, &payload)
     });
-    println!("message of {} bytes: bare SHA-256 and HMAC {bare:?}", MESSAGE.len());
+    let mut report = section(table, format!("message of {} bytes", MESSAGE.len()), bare);
     report(
         "sign",
         bare,
@@ -131,9 +138,18 @@ fn bare_hmac(hash: &SecretHash, payload: &str) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-fn report(what: &str, bare: Duration, time: Duration) {
-    let ratio = time.as_secs_f64() / bare.as_secs_f64();
-    println!("  {what:<30} {time:>10.2?}  {ratio:.2} x");
+/// Lines of one kind, each beside the bare HMAC of the same bytes.
+fn section(
+    table: &mut Report,
+    kind: String,
+    bare: Duration,
+) -> impl FnMut(&str, Duration, Duration) {
+    let nanoseconds = |time: Duration| Figures::exactly(time.as_secs_f64() * 1e9);
+    table.line(&format!("{kind}: bare SHA-256 and HMAC"), "ns", &nanoseconds(bare), "");
+    move |what, bare, time| {
+        let ratio = format!("{:.2} x", time.as_secs_f64() / bare.as_secs_f64());
+        table.line(&format!("{kind}: {what}"), "ns", &nanoseconds(time), &ratio);
+    }
 }
 
 fn time<T>(mut call: impl FnMut() -> T) -> Duration {

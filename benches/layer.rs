@@ -6,6 +6,10 @@
 //! differs.
 
 #![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+#![allow(unreachable_pub, dead_code, reason = "shares files with other benches")]
+
+#[path = "support/report.rs"]
+mod report;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -23,12 +27,12 @@ use hmac_propagator::state::{RedisOptions, RedisState};
 use hmac_propagator::store::RedisCredentialStore;
 use hmac_propagator::verify::Verifier;
 use hmac_propagator_support::Redis;
+use report::{Figures, Report, number};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const CONNECTIONS: usize = 64;
 const PER_CONNECTION: usize = 300;
-const ROUNDS: usize = 5;
 const TARGET: &str = "/v1/orders?dry=1";
 const BODY: &[u8] = br#"{"orderId":"8d3f-11","items":[{"sku":"x-1","count":2}],"currency":"EUR"}"#;
 
@@ -50,21 +54,25 @@ async fn main() {
     let layered = serve(service().layer(HmacLayer::new(Verifier::new(store)))).await;
 
     run(layered, requests(&key, 2)).await;
-    let mut rates = Vec::new();
-    for round in 0..ROUNDS {
+    let (mut bares, mut layereds, mut shares, mut all_trips) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..number("--runs").unwrap_or(7) {
         let (plain, load) = (requests(&key, PER_CONNECTION), requests(&key, PER_CONNECTION));
         let plain = run(bare, plain).await;
         let () = redis.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
         let signed = run(layered, load).await;
-        let trips = round_trips(&redis).await;
-        let share = 100.0 * signed / plain;
-        println!(
-            "round {round}: without the layer {plain:.0}/s, with it {signed:.0}/s ({share:.0} %), {trips:.3} Redis round trips per request"
-        );
-        rates.push(share);
+        all_trips.push(round_trips(&redis).await);
+        shares.push(100.0 * signed / plain);
+        bares.push(plain);
+        layereds.push(signed);
     }
-    rates.sort_by(f64::total_cmp);
-    println!("median: {:.0} % of the bare service; goal: 60 %", rates[ROUNDS / 2]);
+    let mut report = Report::of("layer");
+    report.line("requests without the layer", "/s", &Figures::of(bares), "");
+    report.line("requests with it", "/s", &Figures::of(layereds), "");
+    report.line("share", "%", &Figures::of(shares), "goal: 60");
+    let trips = Figures::of(all_trips);
+    report.line("Redis round trips of a request", "", &trips, "shared by those at the same time");
+    report.end();
 }
 
 async fn serve(app: Router) -> SocketAddr {

@@ -121,6 +121,9 @@ mod documents {
     struct Readme;
     #[doc = include_str!("../docs/redis-layout.md")]
     struct RedisLayout;
+    #[cfg(feature = "sql")]
+    #[doc = include_str!("../docs/sql-schema.md")]
+    struct SqlSchema;
     #[doc = include_str!("../docs/implementing-management.md")]
     struct ImplementingManagement;
 }

@@ -133,7 +133,7 @@ impl Propagator {
     /// each event is claimed by one of them. Calls on one peer run one after the other.
     ///
     /// Returns when the broker has confirmed what was sent; answers arrive later, see
-    /// [`Event::FullyPropagated`](crate::event::Event::FullyPropagated).
+    /// [`Event::FullyPropagated`].
     ///
     /// # Errors
     /// `ManagementNotConfigured`; `Management` or `Store` when the open work cannot be read or

@@ -9,12 +9,15 @@
     clippy::panic,
     clippy::print_stdout,
     unreachable_pub,
+    dead_code,
     reason = "a measuring program"
 )]
 
 mod floor;
 mod idle;
+#[path = "../support/peers.rs"]
 mod peers;
+#[path = "../support/report.rs"]
 mod report;
 
 use std::time::Duration;
@@ -32,9 +35,9 @@ async fn main() {
     if let Some(at) = arguments.iter().position(|a| a == "idle-peer") {
         return idle::run(&arguments[at + 1..]).await;
     }
-    let runs = value_of(&arguments, "--runs").map_or(5, |n| n.parse().expect("--runs N"));
+    let runs = report::number("--runs").unwrap_or(5);
     let broker = Broker::start().await.unwrap();
-    let mut report = Report::default();
+    let mut report = Report::of("propagation");
     for (credentials, targets) in SHAPES {
         let (mut ours, mut raw) = (Vec::new(), Vec::new());
         // Both in turn, so that what else the machine does touches both alike.
@@ -46,17 +49,18 @@ async fn main() {
                 ours.push(sync);
             }
         }
-        report.throughput(credentials, targets, &Figures::of(ours), &Figures::of(raw));
+        let (ours, raw) = (Figures::of(ours), Figures::of(raw));
+        let share = format!("{:.0} % of the floor", 100.0 * ours.median() / raw.median());
+        let shape = format!("one sync, {credentials} x {targets}");
+        report.line(&shape, "events/s", &ours, &share);
+        report.line(&format!("  the floor of {credentials} x {targets}"), "events/s", &raw, "");
     }
-    report.latency(&peers::rotation_latencies(&broker, ROTATIONS).await);
-    report.idle(idle::resident_kib(&broker, Duration::from_secs(5)).await);
-    report.print();
-    if let Some(file) = value_of(&arguments, "--json") {
-        std::fs::write(file, report.json()).unwrap();
-    }
-}
-
-fn value_of(arguments: &[String], name: &str) -> Option<String> {
-    let at = arguments.iter().position(|argument| argument == name)?;
-    arguments.get(at + 1).cloned()
+    let latencies = peers::rotation_latencies(&broker, ROTATIONS).await;
+    let late = format!("p99 {:.1} ms", latencies.quantile(0.99));
+    report.line("one rotate to 4 targets, all acks", "ms", &latencies, &late);
+    let resident = idle::resident_kib(&broker, Duration::from_secs(5)).await;
+    #[allow(clippy::cast_precision_loss)]
+    let resident = Figures::exactly(resident as f64 / 1024.0);
+    report.line("idle receive-only peer, resident", "MiB", &resident, "");
+    report.end();
 }

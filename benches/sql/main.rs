@@ -7,9 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a measuring program")]
 #![allow(unreachable_pub, dead_code, reason = "shares files with another bench")]
 
-#[path = "../propagation/peers.rs"]
+#[path = "../support/peers.rs"]
 mod peers;
-#[path = "../propagation/report.rs"]
+#[path = "../support/report.rs"]
 mod report;
 
 use std::time::Instant;
@@ -17,7 +17,7 @@ use std::time::Instant;
 use hmac_propagator::management::sql::{NewTarget, SqlManagement};
 use hmac_propagator::management::{FetchPending, Management};
 use hmac_propagator_support::{Broker, Scratch, SqlKind, SqlServer};
-use report::{Figures, ms};
+use report::{Figures, Report, ms, number};
 use sqlx::{AssertSqlSafe, Connection};
 
 const CREDENTIALS: usize = 2000;
@@ -26,8 +26,8 @@ const FETCHES: usize = 200;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let runs = argument("--runs").unwrap_or(3);
-    let settled = argument("--settled").unwrap_or(1_000_000);
+    let runs = number("--runs").unwrap_or(3);
+    let settled = number("--settled").unwrap_or(1_000_000);
     let broker = Broker::start().await.unwrap();
     let server = SqlServer::start_durable(SqlKind::Postgres).await.unwrap();
     let (mut memory, mut sqlite, mut postgres) = (Vec::new(), Vec::new(), Vec::new());
@@ -44,25 +44,26 @@ async fn main() {
             postgres.push(in_postgres);
         }
     }
-    println!("one sync of {CREDENTIALS} x {TARGETS}, events/s, median of {runs}:");
-    let memory = Figures::of(memory).median();
-    println!("  memory      {memory:7.0}");
+    let mut report = Report::of("sql");
+    let memory = Figures::of(memory);
+    report.line("one sync of 2000 x 4, memory", "events/s", &memory, "");
     for (name, figures) in [("SQLite", sqlite), ("PostgreSQL", postgres)] {
-        let median = Figures::of(figures).median();
-        println!("  {name:11} {median:7.0}  {:3.0} % of memory", 100.0 * median / memory);
+        let figures = Figures::of(figures);
+        let share = format!("{:.0} % of memory", 100.0 * figures.median() / memory.median());
+        report.line(&format!("one sync of 2000 x 4, {name}"), "events/s", &figures, &share);
     }
-    println!("fetching 10 open rows, ms, median and 99th of 100:");
     for rows in [10, settled] {
         let scratch = Scratch::new().unwrap();
         let database = server.database().await.unwrap();
         let management = prepared(&sqlite_url(&scratch)).await;
         fill_sqlite(&sqlite_url(&scratch), rows).await;
-        print_fetches("SQLite", rows, &management).await;
+        fetches(&mut report, "SQLite", rows, &management).await;
         let management = prepared(&database.url()).await;
         database.execute(&filling(rows, "generate_series(1, N) AS n (i)", "")).await.unwrap();
         database.execute("VACUUM ANALYZE").await.unwrap();
-        print_fetches("PostgreSQL", rows, &management).await;
+        fetches(&mut report, "PostgreSQL", rows, &management).await;
     }
+    report.end();
 }
 
 async fn sync(broker: &Broker, url: &str) -> f64 {
@@ -110,7 +111,7 @@ fn filling(rows: usize, source: &str, numbers: &str) -> String {
     script.replace(" N", &format!(" {rows}")).replace("(1, N)", &format!("(1, {rows})"))
 }
 
-async fn print_fetches(name: &str, rows: usize, management: &SqlManagement) {
+async fn fetches(report: &mut Report, name: &str, rows: usize, management: &SqlManagement) {
     let mut times = Vec::new();
     for fetch in 0..FETCHES {
         let started = Instant::now();
@@ -122,12 +123,6 @@ async fn print_fetches(name: &str, rows: usize, management: &SqlManagement) {
         }
     }
     let times = Figures::of(times);
-    let (median, late) = (times.median(), times.quantile(0.99));
-    println!("  {name:11} among {rows:8}: {median:6.2} {late:6.2}");
-}
-
-fn argument(name: &str) -> Option<usize> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let at = arguments.iter().position(|argument| argument == name)?;
-    arguments.get(at + 1)?.parse().ok()
+    let late = format!("p99 {:.2} ms", times.quantile(0.99));
+    report.line(&format!("10 open rows among {rows}, {name}"), "ms", &times, &late);
 }

@@ -1,5 +1,7 @@
 //! Requests made ready.
 
+use std::borrow::Cow;
+
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Body, Request, Url};
@@ -51,10 +53,36 @@ pub(super) fn set_headers(
 ) -> Result<(), SendError> {
     let headers = request.headers_mut();
     for (name, value) in signed.with_client(client_id.as_str()) {
-        // An id of other than ASCII characters goes as its UTF-8 bytes.
-        let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(SendError::Header)?;
+        let mut value = HeaderValue::from_bytes(&encoded(&value)).map_err(SendError::Header)?;
         value.set_sensitive(name == X_SIGNATURE);
         headers.insert(HeaderName::from_static(name), value);
     }
     Ok(())
+}
+
+/// As Node sends it: one byte for each character. What has characters beyond U+00FF, which Node cannot
+/// send at all, goes as UTF-8; so does the rare text whose bytes a verifier would take for UTF-8.
+fn encoded(value: &str) -> Cow<'_, [u8]> {
+    let bytes: Option<Vec<u8>> = value.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    match bytes {
+        Some(bytes) if std::str::from_utf8(&bytes).is_err() => Cow::Owned(bytes),
+        _ => Cow::Borrowed(value.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_goes_as_node_sends_it_wherever_that_is_unmistakable() {
+        for (text, bytes) in [
+            ("caf\u{e9}", &b"caf\xe9"[..]),
+            ("plain", b"plain"),
+            ("\u{416}", "\u{416}".as_bytes()),
+            ("\u{c3}\u{a9}", "\u{c3}\u{a9}".as_bytes()),
+        ] {
+            assert_eq!(&*encoded(text), bytes, "{text}");
+        }
+    }
 }

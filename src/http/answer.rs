@@ -98,7 +98,11 @@ pub(super) enum Protocol {
 impl Protocol {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        if kind.starts_with(b"application/grpc") { Self::Grpc } else { Self::Http }
+        match kind.strip_prefix(b"application/grpc") {
+            Some([] | [b'+' | b';', ..]) => Self::Grpc,
+            // gRPC-Web and Connect too: they read the HTTP status, and not an answer of gRPC's type.
+            _ => Self::Http,
+        }
     }
 }
 
@@ -123,8 +127,16 @@ mod tests {
     fn a_grpc_client_gets_a_status_and_no_body() {
         let mut headers = HeaderMap::new();
         assert_eq!(Protocol::of(&headers), Protocol::Http);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
-        assert_eq!(Protocol::of(&headers), Protocol::Grpc);
+        for (kind, protocol) in [
+            ("application/grpc", Protocol::Grpc),
+            ("application/grpc+proto", Protocol::Grpc),
+            ("application/grpc;charset=utf-8", Protocol::Grpc),
+            ("application/grpc-web+proto", Protocol::Http),
+            ("application/json", Protocol::Http),
+        ] {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            assert_eq!(Protocol::of(&headers), protocol, "{kind}");
+        }
         for (code, status) in [
             (RefusalCode::BadSignature, "16"),
             (RefusalCode::ClientIpNotAllowed, "7"),

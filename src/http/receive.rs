@@ -46,10 +46,15 @@ impl<'a> SignatureHeaders<'a> {
 /// A header that was sent more than once is joined, as Node does it: then it fits no client and no
 /// signature, instead of meaning one thing here and another thing in a proxy before.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
-    let mut values =
-        headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let mut values = headers.get_all(name).iter().map(|value| decoded(value.as_bytes()));
     let first = values.next()?;
     Some(values.fold(first, |joined, value| Cow::Owned(format!("{joined}, {value}"))))
+}
+
+/// Our signers send UTF-8. Node sends, and reads, one byte for each character up to U+00FF.
+fn decoded(value: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(value)
+        .map_or_else(|_| value.iter().copied().map(char::from).collect(), Cow::Borrowed)
 }
 
 /// The whole body, in bounded memory and time.

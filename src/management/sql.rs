@@ -34,7 +34,7 @@ use super::{
     RotateCredential, Rotated, TargetError, TargetSent, TargetSuccess, UpsertCredential, Upserted,
 };
 use crate::clock::Clock;
-use crate::id::{ClientId, CredentialKey, PeerQueue, Revision};
+use crate::id::{Actor, ClientId, CredentialKey, PeerQueue, Revision};
 use crate::secret::PropagationSecret;
 
 /// Runs a transaction to its end in a task of its own, with shared ownership of what it needs.
@@ -125,8 +125,8 @@ impl SqlManagement {
 
     /// The same, for another person or process: whom the audit names for what is done through it.
     #[must_use]
-    pub fn acting_as(&self, actor: &str) -> Self {
-        let actor = actor.chars().take(256).collect();
+    pub fn acting_as(&self, actor: &Actor) -> Self {
+        let actor = actor.as_str().to_owned();
         // Reports that wait together are recorded under one actor.
         let reports = Arc::default();
         Self { inner: Arc::new(Inner { actor, reports, ..Inner::clone(&self.inner) }) }

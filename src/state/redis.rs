@@ -11,6 +11,7 @@ use redis::{
     Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, Script,
     ServerErrorKind, Value,
 };
+use tokio::runtime::Handle;
 
 use super::{CLAIMED, Committed, FieldPage, Key, StateStore, Transaction};
 use crate::error::{Error, Result, StoreError};
@@ -24,7 +25,8 @@ use claims::Claims;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RedisOptions {
-    /// Bound for one answer. Default: 3 s.
+    /// Bound for one answer, and for the wait to be sent where callers share a round trip. Default:
+    /// 3 s.
     pub response_timeout: Duration,
     /// Bound for one attempt to connect. Default: 1 s.
     pub connect_timeout: Duration,
@@ -47,10 +49,12 @@ pub struct RedisState {
 
 impl RedisState {
     /// Prepares a connection to `redis://[user:password@]host[:port][/db]`. Connects at the first
-    /// use, so that a peer can start while Redis is away.
+    /// use, so that a peer can start while Redis is away. The runtime of the first use carries the
+    /// connection: it must be driven for as long as others use it.
     ///
     /// # Errors
-    /// `InvalidOptions` when the URL cannot be read; the URL is not repeated in the error.
+    /// `InvalidOptions` when the URL cannot be read, which is not repeated in the error, and outside a
+    /// Tokio runtime.
     pub fn open(url: &str) -> Result<Self> {
         Self::open_with(url, RedisOptions::default())
     }
@@ -58,7 +62,7 @@ impl RedisState {
     /// As [`RedisState::open`], with other limits.
     ///
     /// # Errors
-    /// `InvalidOptions` when the URL cannot be read; the URL is not repeated in the error.
+    /// As those of [`RedisState::open`].
     pub fn open_with(url: &str, options: RedisOptions) -> Result<Self> {
         let invalid = |_| Error::invalid("Redis URL", "redis://[user:password@]host[:port][/db]");
         let config = ConnectionManagerConfig::new()
@@ -68,13 +72,16 @@ impl RedisState {
             .set_pipeline_buffer_size(QUEUED)
             .set_min_delay(Duration::from_millis(50))
             .set_max_delay(Duration::from_millis(200));
-        let connection = url
+        let client = url
             .into_connection_info()
             .map(|info| info.set_tcp_settings(tcp_settings(options)))
             .and_then(redis::Client::open)
-            .and_then(|client| client.get_connection_manager_lazy(config))
             .map_err(invalid)?;
-        let claims = Claims::new(connection.clone());
+        // The client would panic.
+        let outside = |_| Error::invalid("RedisState::open", "to be called within a Tokio runtime");
+        Handle::try_current().map_err(outside)?;
+        let connection = client.get_connection_manager_lazy(config).map_err(invalid)?;
+        let claims = Claims::new(connection.clone(), options.response_timeout);
         Ok(Self { connection, claims, transact: Script::new(include_str!("transact.lua")) })
     }
 

@@ -128,6 +128,10 @@ impl<S: StateStore> KeyedCredentialStore<S> {
         new: &Credential,
     ) -> Vec<Write> {
         let mut writes = vec![Write::set(self.record_key(client_id), new.to_stored())];
+        if old.is_none() {
+            // Whoever removed the client before may have left its backup: that secret is revoked.
+            writes.push(Write::remove(self.backup_key(client_id)));
+        }
         let replaced = old.filter(|old| old.secret_hash != new.secret_hash);
         writes.extend(replaced.map(|old| {
             let hash = old.secret_hash.expose();

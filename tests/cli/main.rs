@@ -257,6 +257,20 @@ fn explain_names_the_part_of_a_canonical_text_that_differs() {
 }
 
 #[test]
+fn explain_compares_nothing_with_a_nonce_and_a_time_of_its_own() {
+    for left_out in ["--timestamp=1700000000000", "--nonce=n"] {
+        let key = "ab".repeat(32);
+        let given: Vec<&str> = REQUEST.into_iter().filter(|part| *part != left_out).collect();
+        for compared in ["--signature=00", "--canonical=x"] {
+            let arguments = [&given[..], &["--secret-hash", &key, compared]].concat();
+            let ran = run(&arguments, b"x");
+            assert_ne!(ran.status, 0, "{}", ran.stdout);
+            assert!(ran.stderr.contains("--timestamp and --nonce"), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
 fn explain_recognises_common_mistakes_by_their_signature() {
     let ours = explain(&[], "x");
     let right = text(&ours, "signature");

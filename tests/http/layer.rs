@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::extract::OriginalUri;
 use hmac_propagator::auth::{RefusalCode, TrustedProxies};
+use hmac_propagator::client::SigningClient;
 use hmac_propagator::http::HmacLayer;
 use hmac_propagator::id::Track;
 use hmac_propagator::state::RedisState;
@@ -12,7 +13,7 @@ use hmac_propagator_support::Redis;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::server::{Memory, Server, answer, app, signed};
+use crate::server::{Memory, Server, answer, app, client_id, hash, signed};
 
 async fn post(
     server: &Server,
@@ -139,6 +140,27 @@ async fn a_header_sent_twice_is_refused_whichever_comes_first() {
         let after = post(&server, "/", "x", good().chain(twice.clone())).await;
         let before = post(&server, "/", "x", twice.into_iter().chain(good())).await;
         assert_eq!((after, before), (refusal(code), refusal(code)), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_id_beyond_ascii_is_read_as_utf8_and_as_node_sends_it() {
+    let memory = Memory::with("caf\u{e9}", 'a').await;
+    let server = Server::start(app(memory.layer())).await;
+    for id in ["caf\u{e9}".as_bytes(), b"caf\xe9"] {
+        let mut request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n".to_vec();
+        for (name, value) in signed("", 'a', "POST", "/", b"x") {
+            let value = if name == "x-client-id" { id } else { value.as_bytes() };
+            request.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        request.extend(b"connection: close\r\n\r\nx");
+        assert_eq!(raw(&server, &request).await, 200, "{id:x?}");
+    }
+    for id in ["caf\u{e9}", "\u{416}", "\u{c3}\u{a9}"] {
+        memory.put(id, 'b', "[]").await;
+        let client = SigningClient::fixed(reqwest::Client::new(), client_id(id), &hash('b'));
+        let request = client.http().get(server.url("/")).build().unwrap();
+        assert_eq!(client.execute(request).await.unwrap().status(), 200, "{id}");
     }
 }
 

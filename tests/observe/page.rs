@@ -221,7 +221,7 @@ async fn a_large_mesh_is_shown_page_by_page() {
     let session = Session::sign_in(&mesh.authority).await;
     let get = async |path: &str| session.get(&mesh.authority, path).await.text().await.unwrap();
     let first = get("/").await;
-    assert!(first.contains("client-24") && !first.contains("client-25"), "25 rows");
+    assert!(first.contains(">client-24<") && !first.contains(">client-25<"), "25 rows");
     // `orders` comes before `peer-…`: 12 of 14.
     assert!(first.contains(">peer-10<") && !first.contains(">peer-11<"));
     assert!(first.contains("Targets 1–12 of 14"), "{first}");
@@ -229,7 +229,7 @@ async fn a_large_mesh_is_shown_page_by_page() {
     assert!(first.contains("class=\"wait\"") || first.contains("class=\"sent\""), "{first}");
     let next = link(&first, "next page");
     let second = get(&next).await;
-    assert!(second.contains("client-29") && !second.contains("client-24"));
+    assert!(second.contains(">client-29<") && !second.contains(">client-24<"));
     let columns = get(&link(&first, "targets →")).await;
     assert!(columns.contains(">peer-12<") && !columns.contains(">peer-10<"));
     assert!(get("/?column=99999999999999999999").await.contains(">peer-10<"));
@@ -280,4 +280,42 @@ fn link(page: &str, label: &str) -> String {
     let (before, _) = page.split_once(&format!(">{label}")).unwrap();
     let (_, link) = before.rsplit_once("href=\"").unwrap();
     link.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_secret_that_passes_through_the_page_is_logged() {
+    let mesh = Mesh::start_with(&[("LOG", "trace".to_owned())]).await;
+    let session = Session::sign_in(&mesh.authority).await;
+    let made = session.post(&mesh.authority, "/page/ensure", "client=shop&targets=orders").await;
+    assert_eq!(made.headers()["cache-control"], "no-store");
+    let made = made.text().await.unwrap();
+    let (_, rest) = made.split_once("class=\"secret\"").unwrap();
+    let (_, rest) = rest.split_once('>').unwrap();
+    let made = rest.split('<').next().unwrap().to_owned();
+    assert_eq!(made.len(), 64);
+    for (path, form) in [
+        ("/page/rotate", "client=shop&secret=typed-by-hand"),
+        ("/page/targets/add", "target=spare&propagationSecret=secret-of-spare"),
+        ("/page/call", "client=shop&secret=another-secret&url=http://127.0.0.1:1/"),
+        ("/page/logout", ""),
+    ] {
+        let answer = session.post(&mesh.authority, path, form).await;
+        assert!(!answer.status().is_server_error(), "{path}");
+    }
+    login(&session.http, &mesh.authority, "mistyped-token", &[]).await;
+    let id = session.cookie.split_once('=').unwrap().1.to_owned();
+    let output = mesh.authority.output();
+    assert!(output.contains("somebody tried to sign in"), "{output}");
+    for secret in [
+        TOKEN,
+        &id,
+        &session.csrf,
+        &made,
+        "typed-by-hand",
+        "secret-of-spare",
+        "another-secret",
+        "mistyped-token",
+    ] {
+        assert!(!output.contains(secret), "{secret}");
+    }
 }

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod auditing;
+mod databases;
 mod deciding;
 mod doctor;
+mod encrypting;
 mod rotating;
+mod secured;
 mod targets;
 mod usage;
 mod waiting;

@@ -94,6 +94,32 @@ async fn an_interrupt_ends_the_wait_and_loses_no_generated_secret() {
 }
 
 #[tokio::test]
+async fn a_refusal_ends_the_wait_and_is_sent_again_when_asked_for() {
+    let world = World::new().await;
+    world.add_target("orders").await;
+    // It serves requests only.
+    let _orders = world.start_target("orders").await;
+    let arguments =
+        ["ensure", "chat", "--track", "message", "--target", "orders", "--wait", "--json"];
+    let ran = world.run(&arguments).await.ends_with(1);
+    assert!(ran.stderr.contains("not held by orders"), "{}", ran.stderr);
+    assert_eq!(ran.json()["wait"], "failed");
+    let target = &ran.json()["targets"][0];
+    assert_eq!((&target["status"], &target["retryAt"]), (&json!("error"), &json!(null)));
+    assert!(target["reason"].is_string() && target["failedAt"].is_u64(), "{target}");
+    let doctor = world.run(&["doctor", "--json"]).await.ends_with(1).json();
+    let row = doctor["findings"].as_array().unwrap().iter().find(|f| f["check"] == "row").unwrap();
+    assert!(row["what"].as_str().unwrap().starts_with("failed for good: "), "{row}");
+    let advice = row["advice"].as_str().unwrap();
+    assert!(advice.ends_with("targets retry --track message chat orders"), "{advice}");
+    let open = world.run(&["status", "--open", "--json"]).await.ends_with(0).json();
+    assert_eq!(open["credentials"][0]["standing"], "failed");
+    world.run(&["targets", "retry", "--track", "message", "chat", "orders"]).await.ends_with(0);
+    let open = world.run(&["status", "chat", "--json"]).await.ends_with(0).json();
+    assert_eq!(open["credentials"][0]["standing"], "open");
+}
+
+#[tokio::test]
 async fn a_decision_that_is_overtaken_while_it_waits_is_told() {
     let world = World::new().await;
     world.add_target("orders").await;

@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::process::{Mesh, Peer};
+use crate::process::{Mesh, NOWHERE, Peer};
 
 /// Answers every connection with these bytes.
 async fn answering(answer: Vec<u8>) -> String {
@@ -80,8 +80,7 @@ async fn only_allowed_origins_are_called_and_no_redirect_is_followed() {
     let redirecting = answering(redirect.into_bytes()).await;
     let endless = [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".as_slice(), &[b'x'; 300 * 1024]];
     let endless = answering(endless.concat()).await;
-    let nobody = hmac_propagator_support::free_address().unwrap();
-    let origins = format!("{redirecting},{endless},http://{nobody}");
+    let origins = format!("{redirecting},{endless},http://{NOWHERE}");
     let peer = calling(&mesh, &origins).await;
     let call = |target: String| {
         peer.post("/admin/call-target", json!({"target": target, "clientId": "a", "secret": "s"}))
@@ -96,5 +95,5 @@ async fn only_allowed_origins_are_called_and_no_redirect_is_followed() {
     call("file:///etc/passwd".to_owned()).await.refuses(400, "INVALID_OPTIONS");
     assert_eq!(call(redirecting).await.is(201), json!({"status": 302, "body": ""}));
     call(endless).await.refuses(503, "TARGET_ANSWER_TOO_LONG");
-    call(format!("http://{nobody}")).await.refuses(503, "TARGET_UNREACHABLE");
+    call(format!("http://{NOWHERE}")).await.refuses(503, "TARGET_UNREACHABLE");
 }

@@ -92,6 +92,31 @@ async fn every_documented_operation_answers_as_documented() {
     }
 }
 
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            found.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+            map.values().for_each(|value| references(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_document_refers_to_is_in_it() {
+    let mesh = Mesh::new().await;
+    let peer = mesh.receive_only("orders").await.start().await;
+    let document = peer.get("/openapi.json").await.is(200);
+    let mut found = BTreeSet::new();
+    references(&document, &mut found);
+    assert!(found.len() > 10, "{found:?}");
+    for reference in found {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_is_documented() {
     let mesh = Mesh::new().await;

@@ -3,7 +3,7 @@
 use hmac_propagator_support::{Mode, Proxy, eventually};
 use serde_json::json;
 
-use crate::process::{Mesh, SOON, Spec};
+use crate::process::{Away, Mesh, SOON, Spec};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_says_what_is_missing_and_liveness_stays() {
@@ -18,7 +18,7 @@ async fn readiness_says_what_is_missing_and_liveness_stays() {
     assert_eq!((&ready["status"], &ready["missing"]), (&json!("ready"), &json!([])));
     assert_eq!(ready["checks"]["database"], "up");
 
-    peer.spec.redis.kill().await.unwrap();
+    let away = Away::take(&peer.spec.redis).await;
     proxy.set_mode(Mode::CloseNew);
     proxy.reset_connections();
     let missing = eventually(SOON, || async {
@@ -34,6 +34,7 @@ async fn readiness_says_what_is_missing_and_liveness_stays() {
     assert_eq!(alive["status"], "healthy");
     assert!(alive["uptime"].as_f64().unwrap() > 0.0 && alive["timestamp"].is_string(), "{alive}");
 
+    away.end().await;
     peer.spec.redis.restart().await.unwrap();
     proxy.set_mode(Mode::Pass);
     eventually(SOON, || async { (peer.get("/health/ready").await.status == 200).then_some(()) })

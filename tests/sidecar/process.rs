@@ -234,6 +234,32 @@ impl Peer {
     }
 }
 
+/// Where nobody listens: a port that a test may get would be somebody's soon.
+pub const NOWHERE: &str = "127.0.0.1:1";
+
+/// A Redis that is away. Its port is kept, so that no other test's Redis comes to stand there.
+pub struct Away(tokio::task::JoinHandle<()>);
+
+impl Away {
+    pub async fn take(redis: &Redis) -> Self {
+        redis.kill().await.unwrap();
+        let listener = tokio::net::TcpListener::bind(redis.address()).await.unwrap();
+        Self(tokio::spawn(async move { while listener.accept().await.is_ok() {} }))
+    }
+
+    /// Gives the port back.
+    pub async fn end(mut self) {
+        self.0.abort();
+        assert!((&mut self.0).await.unwrap_err().is_cancelled());
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// What a process wrote.
 #[derive(Clone, Default)]
 pub struct Said(Arc<Mutex<String>>);

@@ -107,6 +107,27 @@ async fn content_length_beside_chunks_does_not_smuggle_a_second_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_most_connections_one_waits_for_its_turn() {
+    let mesh = Mesh::new().await;
+    let peer = mesh.full("authority").await.start().await;
+    let address = peer.url.trim_start_matches("http://").to_owned();
+    let mut open = Vec::new();
+    for _ in 0..512 {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        // Answered, so it has its place.
+        assert!(stream.read(&mut [0; 1000]).await.unwrap() > 0);
+        open.push(stream);
+    }
+    let asked = peer.get("/health");
+    tokio::pin!(asked);
+    let early = tokio::time::timeout(Duration::from_millis(500), asked.as_mut()).await;
+    assert!(early.is_err(), "one more was served");
+    drop(open.pop());
+    asked.await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn slow_headers_and_slow_bodies_are_ended() {
     let mesh = Mesh::new().await;
     let peer = mesh.full("authority").await.start().await;

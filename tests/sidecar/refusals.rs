@@ -3,7 +3,7 @@
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::process::{Answer, Mesh, Peer, TOKEN, WithJson};
+use crate::process::{Answer, Away, Mesh, Peer, TOKEN, WithJson};
 
 const GUARDED: [(&str, &str); 13] = [
     ("POST", "/admin/ensure"),
@@ -183,6 +183,22 @@ async fn bodies_that_are_no_object_of_the_right_kind_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_answer_reaches_a_client_that_is_still_sending() {
+    let peer = alone().await;
+    let body = |bytes: usize| json!({"clientId": "x".repeat(bytes)});
+    for _ in 0..20 {
+        let url = format!("{}/admin/ensure", peer.url);
+        peer.send(peer.http.post(url).with_json(&body(1_000_000)))
+            .await
+            .refuses(401, "UNAUTHORIZED");
+        peer.post("/admin/ensure", body(3_000_000)).await.refuses(413, "BODY_TOO_LARGE");
+        let unknown = peer.request(Method::POST, "/nowhere").with_json(&body(1_000_000));
+        peer.send(unknown).await.refuses(404, "NOT_FOUND");
+    }
+    nothing_was_done(&peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_read_and_not_be_done_is_422() {
     let peer = alone().await;
     let cases = [
@@ -247,7 +263,7 @@ async fn what_is_away_is_503_and_nothing_is_half_done() {
     peer.knows(&["orders"]).await;
     let ensure = json!({"clientId": "a", "secret": "first", "targets": ["orders"]});
     peer.post("/admin/ensure", ensure).await.is(201);
-    peer.spec.redis.kill().await.unwrap();
+    let _away = Away::take(&peer.spec.redis).await;
     let body = json!({"clientId": "a", "secret": "second"});
     for path in ["/admin/ensure", "/admin/rotate", "/admin/revoke"] {
         let body = if path == "/admin/revoke" { json!({"clientId": "a"}) } else { body.clone() };

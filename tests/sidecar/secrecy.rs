@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::process::{Mesh, TOKEN, propagation_secret};
+use crate::process::{Away, Mesh, TOKEN, propagation_secret};
 
 const CHOSEN: [&str; 3] = ["ch0sen-s3cret-one", "ch0sen-s3cret-two", "wr0ng-s3cret-three"];
 
@@ -55,7 +55,7 @@ async fn nothing_that_is_logged_or_answered_shows_a_secret() {
         answers.push(authority.get(path).await.is(200));
         answers.push(orders.get(path).await.body);
     }
-    authority.spec.redis.kill().await.unwrap();
+    let _away = Away::take(&authority.spec.redis).await;
     answers.push(authority.post("/admin/rotate", json!({"clientId": "webshop"})).await.is(503));
     authority.signal("-TERM");
     assert_eq!(authority.ended().await, Some(0));

@@ -1,8 +1,6 @@
 //! `--check`, the port, and what keeps a peer from starting.
 
-use hmac_propagator_support::free_address;
-
-use crate::process::{Mesh, Spec};
+use crate::process::{Mesh, NOWHERE, Spec};
 
 struct Ran {
     code: Option<i32>,
@@ -70,8 +68,7 @@ async fn a_taken_port_and_an_absent_database_end_it_with_their_codes() {
     assert_eq!(ran.code, Some(5), "{}", ran.stderr);
     assert!(ran.stderr.contains("cannot listen on 127.0.0.1"), "{}", ran.stderr);
 
-    let nowhere = free_address().unwrap();
-    let url = format!("postgres://someone:pa55word@{nowhere}/credentials");
+    let url = format!("postgres://someone:pa55word@{NOWHERE}/credentials");
     let absent = mesh.receive_only("orders").await.set("DATABASE_URL", url);
     let ran = run(&absent, &[]).await;
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
@@ -80,13 +77,32 @@ async fn a_taken_port_and_an_absent_database_end_it_with_their_codes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_broker_and_redis_it_starts_and_says_so() {
-    let nowhere = free_address().unwrap();
-    let spec = Spec::new("orders", &format!("amqp://user:password@{nowhere}/vhost")).await;
-    spec.redis.kill().await.unwrap();
-    let peer = spec.start().await;
+    let spec = Spec::new("orders", &format!("amqp://user:password@{NOWHERE}/vhost")).await;
+    let peer = spec.set("REDIS_URL", format!("redis://{NOWHERE}/")).start().await;
     peer.get("/health").await.is(200);
     let missing = peer.get("/health/ready").await.is(503)["missing"].clone();
     assert_eq!(missing, serde_json::json!(["publisher", "consumer", "redis"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_unit_file_names_what_there_is() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/propagator.service");
+    let unit = std::fs::read_to_string(path).unwrap();
+    let mesh = Mesh::new().await;
+    let help = run(&mesh.receive_only("orders").await, &["--help"]).await.stdout;
+    let lines = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
+    let variables: Vec<_> = lines.flat_map(|line| line.split(' ')).collect();
+    assert_eq!(variables.len(), 4, "{variables:?}");
+    for variable in variables {
+        let (name, value) = variable.split_once('=').unwrap();
+        assert!(help.contains(name), "{name}");
+        let credential = value.strip_prefix("%d/").unwrap();
+        assert!(unit.contains(&format!("LoadCredential={credential}:")), "{credential}");
+    }
+    for line in unit.lines().filter(|line| line.starts_with("Exec")) {
+        assert!(line.contains("propagator serve"), "{line}");
+        assert!(!line.contains("--check") || help.contains("--check"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,7 @@ crate::on_each_database!(
     entries_are_picked_and_counted_by_their_kind,
     what_changes_nothing_is_not_recorded,
     an_entry_that_was_changed_or_deleted_is_noticed,
+    an_entry_beside_the_chain_is_noticed,
     a_chain_that_was_cut_or_made_anew_is_noticed_by_who_knows_its_end,
     many_writers_make_one_chain,
 );
@@ -41,7 +42,11 @@ async fn head(management: &SqlManagement) -> hmac_propagator::management::sql::A
 async fn every_change_is_recorded_with_actor_and_revision(database: TestDatabase) {
     let management = database.open_with(SqlManagement::options().actor("robot")).await.unwrap();
     a_life(&management).await;
-    management.acting_as("alice").detach_target(&key("a"), &queue("b")).await.unwrap();
+    management
+        .acting_as(&Actor::new("alice").unwrap())
+        .detach_target(&key("a"), &queue("b"))
+        .await
+        .unwrap();
     let entries = management.audit(&AuditQuery::newest(100)).await.unwrap();
     let said: Vec<_> = entries
         .iter()
@@ -143,10 +148,35 @@ async fn an_entry_that_was_changed_or_deleted_is_noticed(database: TestDatabase)
             .await;
         head(&management).await;
     }
+    // A sign is not looked through either.
+    for column in ["at", "revision"] {
+        let flip = format!("UPDATE hmac_propagation_audit SET {column} = -{column} WHERE seq = 4");
+        database.raw(&flip).await;
+        assert_eq!(management.verify_audit(None).await.unwrap(), broken(4, "changed"), "{column}");
+        database.raw(&flip).await;
+        head(&management).await;
+    }
     database.raw("DELETE FROM hmac_propagation_audit WHERE seq = 4").await;
     assert_eq!(management.verify_audit(None).await.unwrap(), broken(4, "missing"));
     database.raw("DELETE FROM hmac_propagation_audit WHERE seq > 4").await;
     assert_eq!(management.verify_audit(None).await.unwrap(), broken(4, "missing"));
+}
+
+async fn an_entry_beside_the_chain_is_noticed(database: TestDatabase) {
+    let management = database.open().await;
+    a_life(&management).await;
+    let end = head(&management).await.seq;
+    for seq in [end + 1, end + 1000] {
+        let add = format!(
+            "INSERT INTO hmac_propagation_audit (seq, at, action, actor, previous_hash, hash) \
+             VALUES ({seq}, 5, 'rotate', 'nobody', '', '')"
+        );
+        database.raw(&add).await;
+        let found = management.verify_audit(None).await.unwrap();
+        assert_eq!(found, AuditCheck::Broken { seq: end + 1, reason: "added" });
+        database.raw(&format!("DELETE FROM hmac_propagation_audit WHERE seq = {seq}")).await;
+        head(&management).await;
+    }
 }
 
 async fn a_chain_that_was_cut_or_made_anew_is_noticed_by_who_knows_its_end(database: TestDatabase) {

@@ -1,10 +1,20 @@
 //! What stands in the tables under a key, and who can read it.
 
-use hmac_propagator::management::sql::{DataKey, KeyRing, LocalKey, SqlManagement, SqlOptions};
-use hmac_propagator::management::{Management, Operation, PendingPropagation, PendingWork};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hmac_propagator::management::sql::{
+    DataKey, KeyEncryption, KeyRing, LocalKey, SqlManagement, SqlOptions,
+};
+use hmac_propagator::management::{
+    Management, ManagementError, Operation, PendingPropagation, PendingWork,
+};
 use hmac_propagator::testing::management::world::{
     NOW, hash, open, put, queue, secret_of, with_plain,
 };
+
+use tokio::sync::Semaphore;
 
 use crate::database::TestDatabase;
 use crate::world::{directory, ensure};
@@ -19,6 +29,7 @@ crate::on_each_database!(
     a_database_that_was_readable_is_encrypted_once,
     after_rewrapping_the_old_key_is_not_needed,
     replicas_that_start_together_share_one_data_key,
+    a_slow_key_service_holds_no_lock,
 );
 
 fn ring(id: &str) -> KeyRing {
@@ -202,4 +213,68 @@ async fn replicas_that_start_together_share_one_data_key(database: TestDatabase)
     directory(&first, &["b"]).await;
     let secret = second.fetch_source_propagation_secret(&queue("b")).await.unwrap();
     assert_eq!(secret, Some(secret_of("b")));
+}
+
+/// A key-encryption key that takes its time, as a passphrase or a service far away.
+#[derive(Debug)]
+struct Slow {
+    key: LocalKey,
+    /// Whoever wraps or unwraps comes by here, and waits until it is let go.
+    gate: Arc<Semaphore>,
+    /// One for each that came by.
+    came: Arc<Semaphore>,
+}
+
+impl Slow {
+    async fn wait(&self) {
+        self.came.add_permits(1);
+        self.gate.acquire().await.unwrap().forget();
+    }
+}
+
+#[async_trait]
+impl KeyEncryption for Slow {
+    fn id(&self) -> &str {
+        self.key.id()
+    }
+
+    async fn wrap_key(&self, key: &DataKey, context: &[u8]) -> Result<Vec<u8>, ManagementError> {
+        self.wait().await;
+        self.key.wrap_key(key, context).await
+    }
+
+    async fn unwrap_key(&self, wrapped: &[u8], context: &[u8]) -> Result<DataKey, ManagementError> {
+        self.wait().await;
+        self.key.unwrap_key(wrapped, context).await
+    }
+}
+
+async fn a_slow_key_service_holds_no_lock(database: TestDatabase) {
+    let management = database.open_with(under("k")).await.unwrap();
+    directory(&management, &["b"]).await;
+    ensure(&management, put("a", 7, 'c', &["b"])).await;
+    let (gate, came) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let slow = Slow { key: local("k"), gate: gate.clone(), came: came.clone() };
+    let options = SqlManagement::options().keys(KeyRing::new(slow));
+    let mut revision = 7;
+    let others_go_on = async |waiting: &str| {
+        came.acquire().await.unwrap().forget();
+        revision += 1;
+        let decision = management.upsert_credential_with_targets(put("a", revision, 'c', &["b"]));
+        let decided = tokio::time::timeout(Duration::from_secs(4), decision).await;
+        decided.expect(waiting).unwrap();
+        gate.add_permits(1);
+    };
+    let mut others_go_on = others_go_on;
+    let (slow, ()) = tokio::join!(database.open_with(options), others_go_on("opens"));
+    let slow = slow.unwrap();
+    let (done, ()) = tokio::join!(slow.reencrypt(|_| {}), others_go_on("makes a key"));
+    done.unwrap();
+    let rewrapping = async {
+        others_go_on("wraps the first key anew").await;
+        others_go_on("wraps the second key anew").await;
+    };
+    let (done, ()) = tokio::join!(slow.rewrap_keys(), rewrapping);
+    assert_eq!(done.unwrap(), 2);
+    assert_eq!(readable(&management).await, [(true, true)]);
 }

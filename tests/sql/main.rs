@@ -14,6 +14,7 @@ mod faults;
 mod fixture;
 mod from_node;
 mod operating;
+mod options;
 mod plans;
 mod rotations;
 mod sync;

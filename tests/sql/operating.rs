@@ -1,11 +1,14 @@
 //! The directory, the views, and what puts failed rows right.
 
-use hmac_propagator::management::sql::{NewTarget, OperatorError, SqlManagement, TargetChange};
+use hmac_propagator::management::sql::{
+    NewTarget, OperatorError, RotationPolicy, SqlManagement, TargetChange,
+};
 use hmac_propagator::management::{Management, Outcome, Proof, RowStatus};
 use hmac_propagator::secret::PropagationSecret;
 use hmac_propagator::store::Expiry;
 use hmac_propagator::testing::management::world::{
-    LATER, NOW, applied, delete, failed, key, names, open, put, queue, restricted, secret_of, sent,
+    LATER, NOW, applied, delete, failed, key, names, open, put, queue, restricted, rotation,
+    secret_of, sent,
 };
 
 use crate::database::TestDatabase;
@@ -17,6 +20,7 @@ crate::on_each_database!(
     a_changed_secret_is_in_the_next_delivery,
     a_note_stays_until_it_is_changed,
     a_failed_target_is_tried_again,
+    what_is_stored_as_an_allow_list_does_not_stand_in_the_way,
     a_target_that_is_gone_for_good_is_detached,
     credentials_are_listed_with_the_state_of_each_target,
     open_rows_are_counted_for_each_target,
@@ -116,6 +120,28 @@ async fn a_failed_target_is_tried_again(database: TestDatabase) {
         let refused = management.retry_target(&key(client), &queue(target)).await.unwrap_err();
         assert!(matches!(refused, OperatorError::NoSuchRow { .. }), "{refused}");
     }
+}
+
+/// Imported, or written by hand: no allow-list. The target refuses it, and it must be put right.
+async fn what_is_stored_as_an_allow_list_does_not_stand_in_the_way(database: TestDatabase) {
+    let management = database.open().await;
+    directory(&management, &["b"]).await;
+    let spoil = "UPDATE hmac_credentials SET allowed_ips = '[\"10.0.0.0/99\"]'";
+    ensure(&management, put("a", 7, '1', &["b"])).await;
+    database.raw(spoil).await;
+    // What would keep it says why it cannot.
+    let refused = management.upsert_credential_with_targets(put("a", 8, '2', &[])).await;
+    assert!(refused.unwrap_err().to_string().contains("allow-list"));
+    let refused = management.rotate_credential_secret(rotation("a", 8, '2')).await;
+    assert!(refused.unwrap_err().to_string().contains("allow-list"));
+    // What does not need it works: operators' calls, a new list, and above all the deletion.
+    management.mark_target_error(&[failed("a", "b", 7, None)]).await.unwrap();
+    management.retry_target(&key("a"), &queue("b")).await.unwrap();
+    management.set_rotation_policy(&key("a"), Some(RotationPolicy::after_days(1))).await.unwrap();
+    ensure(&management, restricted(put("a", 8, '2', &[]), Some(&["10.0.0.1"]), Expiry::Keep)).await;
+    database.raw(spoil).await;
+    ensure(&management, delete("a", 9, &[])).await;
+    assert_eq!(names(&open(&management, 9, NOW).await), ["a>b"]);
 }
 
 async fn a_target_that_is_gone_for_good_is_detached(database: TestDatabase) {

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use hmac_propagator::management::sql::{OperatorError, RotationPolicy, SqlManagement};
-use hmac_propagator::testing::management::world::{NOW, delete, key, put};
+use hmac_propagator::management::sql::{
+    DataKey, KeyRing, LocalKey, OperatorError, RotationPolicy, SqlManagement,
+};
+use hmac_propagator::store::Expiry;
+use hmac_propagator::testing::management::world::{NOW, delete, key, put, restricted};
 
 use crate::database::TestDatabase;
 use crate::world::{ensure, rotate};
 
 crate::on_each_database!(
     a_rotation_is_due_after_its_time_and_starts_the_policy_anew,
+    the_same_secret_again_does_not_put_a_rotation_off,
     jitter_makes_it_earlier_and_never_later,
     overdue_rotations_are_told_apart,
     what_is_deleted_or_without_policy_is_never_due,
@@ -34,6 +38,37 @@ async fn a_rotation_is_due_after_its_time_and_starts_the_policy_anew(database: T
     assert_eq!(due(&management, NOW + 61 * DAY).await, ["a"]);
     let info = management.credential(&key("a")).await.unwrap().unwrap();
     assert_eq!((info.policy, info.rotated_at_ms), (Some(policy), Some(NOW + 31 * DAY)));
+}
+
+async fn the_same_secret_again_does_not_put_a_rotation_off(database: TestDatabase) {
+    let keys = KeyRing::new(LocalKey::new("k", DataKey::new([1; 32])));
+    let management = database.open_with(SqlManagement::options().keys(keys)).await.unwrap();
+    ensure(&management, put("a", 1, '1', &[])).await;
+    let policy = RotationPolicy::after_days(30).jitter(Duration::from_millis(5 * DAY));
+    management.set_rotation_policy(&key("a"), Some(policy)).await.unwrap();
+    let before = management.credential(&key("a")).await.unwrap().unwrap();
+    let again = |number, digit| {
+        let named = put("a", number, digit, &[]);
+        let mut request = restricted(named, Some(&["10.0.0.0/8"]), Expiry::Keep);
+        request.now_ms = NOW + 20 * DAY;
+        request
+    };
+    ensure(&management, again(2, '1')).await;
+    let info = management.credential(&key("a")).await.unwrap().unwrap();
+    assert_eq!(info.updated_at_ms, NOW + 20 * DAY);
+    assert_eq!(info.rotated_at_ms, Some(NOW));
+    assert_eq!(info.next_rotation_at_ms, before.next_rotation_at_ms);
+    ensure(&management, again(3, '2')).await;
+    let info = management.credential(&key("a")).await.unwrap().unwrap();
+    assert_eq!(info.rotated_at_ms, Some(NOW + 20 * DAY));
+    assert!(info.next_rotation_at_ms.unwrap() >= NOW + 45 * DAY);
+    // After a deletion it is a new one, whatever its secret.
+    ensure(&management, delete("a", 4, &[])).await;
+    let mut request = put("a", 5, '2', &[]);
+    request.now_ms = NOW + 60 * DAY;
+    ensure(&management, request).await;
+    let info = management.credential(&key("a")).await.unwrap().unwrap();
+    assert_eq!(info.rotated_at_ms, Some(NOW + 60 * DAY));
 }
 
 async fn jitter_makes_it_earlier_and_never_later(database: TestDatabase) {

@@ -9,4 +9,5 @@ mod messages;
 mod overlap;
 mod refusals;
 mod replays;
+mod sharing;
 mod stores;

@@ -113,6 +113,19 @@ async fn a_revoked_credential_has_no_overlap() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_made_anew_has_no_overlap_with_the_one_before_it() {
+    let http = Http::start().await;
+    let verifier = http.verifier().overlap(true).build();
+    // Somebody else removed the record and left the backup behind.
+    let () =
+        http.redis.command(&["SET", "hmac:http:credentials-backup:c", &hash('a')]).await.unwrap();
+    rotate(&http, 'b', 1).await;
+    let revoked = Call::signed("c", &hash('a')).refusal(&verifier).await;
+    assert_eq!(revoked, Some(RefusalCode::BadSignature));
+    assert_eq!(Call::signed("c", &hash('b')).refusal(&verifier).await, None);
+}
+
+#[tokio::test]
 async fn a_backup_that_is_no_hash_lets_nobody_in() {
     let http = Http::start().await;
     http.put_hash("c", &hash('b')).await;

@@ -12,6 +12,7 @@ use hmac_propagator::secret::{PropagationSecret, SecretToken};
 
 mod arguments;
 mod build;
+mod database;
 mod hidden;
 pub(crate) mod keys;
 mod layers;

@@ -55,6 +55,10 @@ impl Explain {
     pub(crate) fn run(self) -> Result<(), Fault> {
         match self.what {
             What::Request { request, given } => {
+                if given.is_something() && !request.is_complete() {
+                    let what = "--timestamp and --nonce, as they were signed";
+                    return Err(Fault::new(format!("a comparison takes {what}")));
+                }
                 let request = request.read(given.takes_stdin())?;
                 let (canonical, signature) = (request.to_sign().payload(), request.signature());
                 let difference = given.difference(
@@ -90,6 +94,10 @@ impl Explain {
 }
 
 impl Given {
+    fn is_something(&self) -> bool {
+        self.signature.is_some() || self.canonical.is_some() || self.canonical_file.is_some()
+    }
+
     fn takes_stdin(&self) -> bool {
         self.canonical_file.as_deref().is_some_and(input::is_stdin)
     }

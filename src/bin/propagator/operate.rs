@@ -4,6 +4,7 @@ mod audit;
 mod doctor;
 mod driver;
 mod due;
+mod encrypt;
 mod ensure;
 mod failure;
 mod follow;
@@ -45,6 +46,8 @@ pub(crate) enum Operate {
     Due(Box<due::Due>),
     /// Say why something is stuck, and what to do.
     Doctor(Box<doctor::Doctor>),
+    /// Encrypt what stands in the database under the configured key.
+    Encrypt(Box<encrypt::Encrypt>),
     /// Print the completions of a shell.
     Completions {
         /// Which shell.
@@ -75,6 +78,7 @@ impl Operate {
             Self::Audit(audit) => block_on(audit.run()),
             Self::Due(due) => block_on(due.run()),
             Self::Doctor(doctor) => block_on(doctor.run()),
+            Self::Encrypt(encrypt) => block_on(encrypt.run()),
             Self::Completions { shell } => completions(shell, whole),
         }
     }

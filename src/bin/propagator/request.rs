@@ -54,6 +54,11 @@ pub(crate) struct Request {
 }
 
 impl RequestArgs {
+    /// Whether nothing is left to the clock and to chance.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.timestamp.is_some() && self.nonce.is_some()
+    }
+
     pub(crate) fn read(self, stdin_taken: bool) -> Result<Request, Fault> {
         let body_from_stdin = self.body_file.as_deref().is_some_and(input::is_stdin);
         input::only_one_from_stdin(&[stdin_taken, body_from_stdin, self.key.takes_stdin()])?;

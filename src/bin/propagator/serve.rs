@@ -18,6 +18,7 @@ mod page;
 mod port_file;
 mod problem;
 mod query;
+mod rest;
 mod rotate;
 mod secrets;
 mod server;

@@ -47,6 +47,23 @@ pub(super) struct RowEntry {
     pub(super) proof: Option<Proof>,
 }
 
+impl CredentialEntry {
+    /// Whether its last revision was this decision.
+    fn is_of(&self, decision: &Decision) -> bool {
+        let Decision::Put { secret_hash, allowed_ips, expires_at, .. } = decision else {
+            return self.secret_hash.is_none();
+        };
+        let StoredRestrictions { allowed_ips: rules, expires_at: expiry } = &self.restrictions;
+        let same_expiry = match expires_at {
+            Expiry::Keep => true,
+            Expiry::Never => expiry.is_none(),
+            Expiry::At(ms) => *expiry == Some(*ms),
+        };
+        let same_rules = allowed_ips.is_none() || allowed_ips == rules;
+        same_expiry && same_rules && self.secret_hash.as_ref() == Some(secret_hash)
+    }
+}
+
 impl RowEntry {
     fn pending(revision: Revision) -> Self {
         Self {
@@ -99,20 +116,21 @@ impl Tables {
         })
     }
 
-    /// Refuses a decision that is not newer than what stands there. The same decision once more
-    /// (the same hash, or none for a deletion) passes.
-    fn guard(
+    /// Refuses a decision that is not newer than what stands there; answers whether it is that same
+    /// decision once more (`same`), whose record is to stay as it is.
+    fn is_repeat(
         &self,
         key: &CredentialKey,
         revision: Revision,
-        hash: Option<&SecretHash>,
-    ) -> Result<(), ManagementError> {
-        let Some(entry) = self.credentials.get(key) else { return Ok(()) };
-        let repeat = entry.revision == revision && entry.secret_hash.as_ref() == hash;
-        if entry.revision < revision || repeat {
-            return Ok(());
+        same: impl Fn(&CredentialEntry) -> bool,
+    ) -> Result<bool, ManagementError> {
+        match self.credentials.get(key) {
+            Some(entry) if entry.revision == revision && same(entry) => Ok(true),
+            Some(entry) if entry.revision >= revision => {
+                Err(ManagementError::stale_revision(entry.revision))
+            }
+            _ => Ok(false),
         }
-        Err(ManagementError::stale_revision(entry.revision))
     }
 
     pub(super) fn upsert(
@@ -120,21 +138,19 @@ impl Tables {
         request: UpsertCredential,
     ) -> Result<Upserted, ManagementError> {
         let UpsertCredential { key, revision, decision, targets, .. } = request;
-        let hash = match &decision {
-            Decision::Put { secret_hash, .. } => Some(secret_hash),
-            Decision::Delete => None,
-        };
-        self.guard(&key, revision, hash)?;
+        let repeat = self.is_repeat(&key, revision, |entry| entry.is_of(&decision))?;
         if let Some(unknown) = targets.iter().find(|t| !self.directory.contains_key(t)) {
             return Err(ManagementError::unknown_target(unknown.clone()));
         }
+        if let Some(entry) = self.credentials.get(&key).filter(|_| repeat) {
+            let (created, stored) = (entry.first_revision, entry.restrictions.clone());
+            let targets = self.reopen(&key, revision, targets);
+            return Ok(Upserted { created, targets, stored });
+        }
         let old = self.credentials.remove(&key);
-        let repeat = old.as_ref().is_some_and(|old| old.revision == revision);
-        let existed = old.as_ref().is_some_and(|old| old.secret_hash.is_some());
-        let created =
-            if repeat { old.as_ref().is_some_and(|old| old.first_revision) } else { !existed };
+        let created = old.as_ref().is_none_or(|old| old.secret_hash.is_none());
         let kept = match old {
-            Some(old) if existed => old.restrictions,
+            Some(old) if !created => old.restrictions,
             // Targets may hold the allow-list of the deleted credential: they are told of none.
             Some(_) => {
                 StoredRestrictions { allowed_ips: Some(AllowedIps::default()), expires_at: None }
@@ -179,15 +195,18 @@ impl Tables {
         request: RotateCredential,
     ) -> Result<Option<Rotated>, ManagementError> {
         let RotateCredential { key, revision, secret_hash, plain_secret, .. } = request;
-        self.guard(&key, revision, Some(&secret_hash))?;
+        let same = |entry: &CredentialEntry| entry.secret_hash.as_ref() == Some(&secret_hash);
+        let repeat = self.is_repeat(&key, revision, same)?;
         let Some(entry) = self.credentials.get_mut(&key).filter(|e| e.secret_hash.is_some()) else {
             return Ok(None);
         };
-        entry.first_revision &= entry.revision == revision;
-        entry.revision = revision;
-        entry.secret_hash = Some(secret_hash);
-        entry.plain_secret = plain_secret;
-        entry.reported = None;
+        if !repeat {
+            entry.first_revision = false;
+            entry.revision = revision;
+            entry.secret_hash = Some(secret_hash);
+            entry.plain_secret = plain_secret;
+            entry.reported = None;
+        }
         let stored = entry.restrictions.clone();
         let targets = self.reopen(&key, revision, Vec::new());
         Ok(Some(Rotated { targets, stored }))

@@ -4,7 +4,7 @@
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::db::{Record, Tx};
+use super::db::{Record, Tx, clamp};
 use super::dialect::Column;
 use super::failure::Failure;
 use crate::id::{CredentialKey, Track};
@@ -184,7 +184,7 @@ impl AuditEntry {
     fn row(&self) -> Json {
         json!([
             self.seq,
-            self.at_ms,
+            clamp(self.at_ms),
             self.action,
             self.actor,
             self.track,
@@ -200,14 +200,14 @@ impl AuditEntry {
 
     fn read(record: &Record) -> Result<Self, Failure> {
         Ok(Self {
-            seq: record.count("seq")?,
-            at_ms: record.count("at")?,
+            seq: unsigned(record.int("seq")?)?,
+            at_ms: unsigned(record.int("at")?)?,
             action: record.text("action")?,
             actor: record.text("actor")?,
             track: record.text_or_null("track")?,
             client_id: record.text_or_null("client_id")?,
             target: record.text_or_null("target")?,
-            revision: record.time_or_null("revision")?,
+            revision: record.int_or_null("revision")?.map(unsigned).transpose()?,
             event_id: record.text_or_null("event_id")?,
             detail: record.text_or_null("detail")?,
             previous_hash: record.text("previous_hash")?,
@@ -237,6 +237,13 @@ impl AuditAction {
             Self::Reencrypted => "reencrypted",
         }
     }
+}
+
+/// A number that was turned negative is another one, also for the hash.
+fn unsigned(number: i64) -> Result<u64, Failure> {
+    let wrong =
+        |e| ManagementError::permanent("an audit entry has a negative number").with_source(e);
+    Ok(u64::try_from(number).map_err(wrong)?)
 }
 
 fn missing_head() -> Failure {

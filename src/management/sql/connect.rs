@@ -30,21 +30,39 @@ pub(super) async fn connect(url: &str, most: u32) -> Result<Db, ManagementError>
             return Err(ManagementError::permanent(message));
         }
     };
-    opened.map_err(|error| Failure::from(error).into())
+    Ok(opened?)
+}
+
+/// What the driver says of a URL that it cannot read may repeat parts of it, and with them the
+/// password: it is left out.
+fn parse<T: FromStr>(url: &str) -> Result<T, Failure> {
+    let unreadable = || {
+        let message = "database URL: expected kind://user:password@host:port/database, with special \
+             characters of the password as %xx, or sqlite:path";
+        ManagementError::permanent(message).into()
+    };
+    // Without a host all of it would be taken for a path: the name of the database, which servers
+    // repeat in their errors.
+    if !url.starts_with("sqlite:") && !url.contains("://") {
+        return Err(unreadable());
+    }
+    url.parse().map_err(|_| unreadable())
 }
 
 /// Write-ahead log, so that readers and the writer do not wait for each other. Each decision is on
 /// the disk before it counts: one that is in effect must not be forgotten by a power cut.
 /// Replicas may start together on a new file. The switch to WAL that each of them then makes does not
 /// wait for the others as all else does: it fails as busy at once, and is tried again here.
-async fn sqlite(url: &str, most: u32) -> Result<Db, sqlx::Error> {
+async fn sqlite(url: &str, most: u32) -> Result<Db, Failure> {
+    let options: SqliteConnectOptions = parse(url)?;
+    let in_memory = url.contains(":memory:") || url.contains("mode=memory");
     let until = tokio::time::Instant::now() + PATIENCE;
     loop {
-        match open_sqlite(url, most).await {
+        match open_sqlite(options.clone(), in_memory, most).await {
             Err(error) if is_busy(&error) && tokio::time::Instant::now() < until => {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
-            opened => return opened,
+            opened => return Ok(opened?),
         }
     }
 }
@@ -55,15 +73,21 @@ fn is_busy(error: &sqlx::Error) -> bool {
     code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
 
-async fn open_sqlite(url: &str, most: u32) -> Result<Db, sqlx::Error> {
-    let options = SqliteConnectOptions::from_str(url)?
+async fn open_sqlite(
+    options: SqliteConnectOptions,
+    in_memory: bool,
+    most: u32,
+) -> Result<Db, sqlx::Error> {
+    let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // What is cleared (a plain secret above all) does not stay readable in the file.
+        .pragma("secure_delete", "ON")
         .busy_timeout(PATIENCE)
         .disable_statement_logging();
-    if url.contains(":memory:") {
+    if in_memory {
         // Each connection would have a database of its own, which ends with it.
         let only = SqlitePoolOptions::new().min_connections(1).max_connections(1);
         let only = only.max_lifetime(None).idle_timeout(None).connect_with(options).await?;
@@ -75,14 +99,14 @@ async fn open_sqlite(url: &str, most: u32) -> Result<Db, sqlx::Error> {
     Ok(Db::Sqlite { durable, repeatable })
 }
 
-async fn postgres(url: &str, most: u32) -> Result<sqlx::PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url)?.disable_statement_logging();
+async fn postgres(url: &str, most: u32) -> Result<sqlx::PgPool, Failure> {
+    let options = parse::<PgConnectOptions>(url)?.disable_statement_logging();
     probe::<sqlx::Postgres>(&options).await?;
     let pool: PgPoolOptions = pool(most);
     let pool = pool.after_connect(|connection, _| {
         Box::pin(async move { connection.execute(POSTGRES_SESSION).await.map(drop) })
     });
-    pool.connect_with(options).await
+    Ok(pool.connect_with(options).await?)
 }
 
 /// Statements look up a batch of keys whose size the planner does not know, in tables of which its
@@ -92,10 +116,10 @@ const POSTGRES_SESSION: &str = "SET default_transaction_isolation = 'read commit
      SET lock_timeout = '10s'; \
      SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
 
-async fn mysql(url: &str, most: u32) -> Result<sqlx::MySqlPool, sqlx::Error> {
+async fn mysql(url: &str, most: u32) -> Result<sqlx::MySqlPool, Failure> {
     let url =
         url.strip_prefix("mariadb:").map_or_else(|| url.to_owned(), |rest| format!("mysql:{rest}"));
-    let options = MySqlConnectOptions::from_str(&url)?.disable_statement_logging();
+    let options = parse::<MySqlConnectOptions>(&url)?.disable_statement_logging();
     probe::<sqlx::MySql>(&options).await?;
     let pool: MySqlPoolOptions = pool(most);
     let pool = pool.after_connect(|connection, _| {
@@ -105,7 +129,7 @@ async fn mysql(url: &str, most: u32) -> Result<sqlx::MySqlPool, sqlx::Error> {
             connection.execute("SET SESSION innodb_lock_wait_timeout = 10").await.map(drop)
         })
     });
-    pool.connect_with(options).await
+    Ok(pool.connect_with(options).await?)
 }
 
 /// A pool says of a server that is away only that no connection came in time; a single connection

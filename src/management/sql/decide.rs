@@ -43,10 +43,10 @@ pub(super) async fn upsert(inner: &Inner, request: &UpsertCredential) -> Result<
         let count = reopen(&mut tx, key, *revision, targets).await?;
         tx.commit().await?;
         let created = old.operation == "create";
-        return Ok(Upserted { created, targets: count, stored: old.restrictions.clone() });
+        return Ok(Upserted { created, targets: count, stored: old.restrictions()? });
     }
     let existed = old.as_ref().is_some_and(Stored::exists);
-    let new = upserted(request, old.as_ref());
+    let new = upserted(request, old.as_ref())?;
     write(&mut tx, inner, old.as_ref(), &new).await?;
     let count = reopen(&mut tx, key, *revision, targets).await?;
     let action = match decision {
@@ -73,7 +73,7 @@ pub(super) async fn rotate(
         }
         let targets = reopen(&mut tx, key, *revision, &[]).await?;
         tx.commit().await?;
-        return Ok(Some(Rotated { targets, stored: old.restrictions }));
+        return Ok(Some(Rotated { targets, stored: old.restrictions()? }));
     }
     if !old.exists() {
         return Ok(None);
@@ -84,7 +84,7 @@ pub(super) async fn rotate(
         operation: "update",
         secret_hash: Some(secret_hash),
         plain_secret: plain_secret.as_ref(),
-        restrictions: old.restrictions.clone(),
+        restrictions: old.restrictions()?,
         actor: actor.as_ref(),
         now_ms: *now_ms,
     };
@@ -95,7 +95,10 @@ pub(super) async fn rotate(
     Ok(Some(Rotated { targets, stored: new.restrictions }))
 }
 
-fn upserted<'a>(request: &'a UpsertCredential, old: Option<&Stored>) -> New<'a> {
+fn upserted<'a>(
+    request: &'a UpsertCredential,
+    old: Option<&Stored>,
+) -> Result<New<'a>, ManagementError> {
     let UpsertCredential { key, revision, decision, actor, now_ms, .. } = request;
     let new = New {
         key,
@@ -108,31 +111,28 @@ fn upserted<'a>(request: &'a UpsertCredential, old: Option<&Stored>) -> New<'a> 
         now_ms: *now_ms,
     };
     let Decision::Put { secret_hash, allowed_ips, expires_at, plain_secret } = decision else {
-        return new;
+        return Ok(new);
     };
     let kept = old.filter(|old| old.exists());
-    let before = match (kept, old) {
-        (Some(kept), _) => kept.restrictions.clone(),
+    let allowed_ips = match (allowed_ips, kept, old) {
+        (Some(named), ..) => Some(named.clone()),
+        (None, Some(kept), _) => kept.restrictions()?.allowed_ips,
         // Targets may hold the allow-list of the deleted credential: they are told of none.
-        (None, Some(_)) => {
-            StoredRestrictions { allowed_ips: Some(AllowedIps::default()), expires_at: None }
-        }
-        (None, None) => StoredRestrictions::default(),
+        (None, None, Some(_)) => Some(AllowedIps::default()),
+        (None, None, None) => None,
     };
-    New {
+    let expires_at = match expires_at {
+        Expiry::Keep => kept.and_then(Stored::expires_at),
+        Expiry::Never => None,
+        Expiry::At(ms) => Some(*ms),
+    };
+    Ok(New {
         operation: if kept.is_some() { "update" } else { "create" },
         secret_hash: Some(secret_hash),
         plain_secret: plain_secret.as_ref(),
-        restrictions: StoredRestrictions {
-            allowed_ips: allowed_ips.clone().or(before.allowed_ips),
-            expires_at: match expires_at {
-                Expiry::Keep => before.expires_at,
-                Expiry::Never => None,
-                Expiry::At(ms) => Some(*ms),
-            },
-        },
+        restrictions: StoredRestrictions { allowed_ips, expires_at },
         ..new
-    }
+    })
 }
 
 /// All targets must be in the directory, and stay there until the transaction ends.
@@ -209,9 +209,7 @@ async fn write(
     let hash = seal(Place::Hash(key, *revision), new.secret_hash.map(SecretHash::expose))?;
     let plain = seal(Place::Plain(key, *revision), new.plain_secret.map(ClientSecret::expose))?;
     let rules = restrictions.allowed_ips.as_ref().map(|rules| json!(rules.as_slice()).to_string());
-    let rotated = new.secret_hash.map(|_| *now_ms);
-    let next = rotated.and_then(|at| rotation::next(at, old?.rotate_after?, old?.rotate_jitter));
-    let columns: [(&str, Value); 10] = [
+    let mut columns: Vec<(&str, Value)> = vec![
         ("revision", revision.get().into()),
         ("operation", (*operation).into()),
         ("secret_hash", hash.into()),
@@ -220,9 +218,13 @@ async fn write(
         ("expires_at", restrictions.expires_at.into()),
         ("unreported", true.into()),
         ("updated_at", (*now_ms).into()),
-        ("rotated_at", rotated.into()),
-        ("next_rotation_at", next.into()),
     ];
+    if !keeps_secret(tx, inner, old, new).await? {
+        let rotated = new.secret_hash.map(|_| *now_ms);
+        let next =
+            rotated.and_then(|at| rotation::next(at, old?.rotate_after?, old?.rotate_jitter));
+        columns.extend([("rotated_at", rotated.into()), ("next_rotation_at", next.into())]);
+    }
     let (names, mut values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
     let sql = if old.is_some() {
         let set: Vec<_> = names.iter().map(|name| format!("{name} = ?")).collect();
@@ -241,6 +243,23 @@ async fn write(
     };
     values.extend([key.track.as_str().into(), key.client_id.as_str().into()]);
     tx.execute(&sql, values).await.map(drop)
+}
+
+/// Whether the decision is about all but the secret: when the next one is due stays as it is, or
+/// deciding the same again and again would put it off for ever. A stored hash that cannot be read is
+/// taken for another one.
+async fn keeps_secret(
+    tx: &mut Tx,
+    inner: &Inner,
+    old: Option<&Stored>,
+    new: &New<'_>,
+) -> Result<bool, Failure> {
+    let (Some(old), Some(hash)) = (old, new.secret_hash) else { return Ok(false) };
+    match old.has_hash(tx, &inner.vault, new.key, hash).await {
+        Ok(same) => Ok(same),
+        Err(Failure::Final(error)) if !error.is_transient() => Ok(false),
+        Err(failure) => Err(failure),
+    }
 }
 
 async fn note(

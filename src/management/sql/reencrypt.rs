@@ -5,7 +5,7 @@ use serde_json::json;
 use super::audit::{self, AuditAction, Note};
 use super::db::{Record, Tx, Value};
 use super::failure::Failure;
-use super::vault::Place;
+use super::vault::{Place, Vault};
 use super::{Inner, SqlManagement, key_of, revision_of};
 use crate::id::PeerQueue;
 use crate::management::ManagementError;
@@ -84,15 +84,20 @@ impl Reencryption {
 }
 
 async fn begin(inner: &Inner) -> Result<u64, Failure> {
+    let new = inner.vault.make().await?;
     let mut tx = inner.db.begin().await?;
-    // Two at once would make two keys.
+    // Of two at once, one key is active in the end.
     audit::head(&mut tx, true).await?;
-    inner.vault.renew(&mut tx).await?;
+    if let Some(new) = &new {
+        Vault::store(&mut tx, new).await?;
+    }
     let sql = "SELECT (SELECT COUNT(*) FROM hmac_credentials) + \
          (SELECT COUNT(*) FROM hmac_propagation_targets) AS total";
     let total = tx.fetch_one(sql, Vec::new()).await?;
     let total = total.map_or(Ok(0), |record| record.count("total"))?;
     tx.commit().await?;
+    new.into_iter().for_each(|new| inner.vault.know(new));
+    // It may be another's by now.
     let mut tx = inner.db.begin_reading().await?;
     inner.vault.load(&mut tx).await?;
     Ok(total)
@@ -194,10 +199,27 @@ async fn end(inner: &Inner, state: Reencryption) -> Result<(), Failure> {
     tx.commit().await
 }
 
+/// Wrapping may be slow, and nobody waits for it: what is stored meanwhile is found at the end.
 async fn rewrap(inner: &Inner) -> Result<u64, Failure> {
+    let Some(ring) = inner.vault.ring() else { return Ok(0) };
+    let mut tx = inner.db.begin_reading().await?;
+    inner.vault.load(&mut tx).await?;
+    drop(tx);
+    let keys = inner.vault.wrapped_anew().await?;
+    let current = ring.current.id();
     let mut tx = inner.db.begin().await?;
     audit::head(&mut tx, true).await?;
-    let count = inner.vault.rewrap(&mut tx).await?;
+    let mut done = 0;
+    for (id, wrapped) in keys {
+        let update = "UPDATE hmac_data_keys SET kek_id = ?, wrapped = ? WHERE key_id = ?";
+        done += tx.execute(update, vec![current.into(), wrapped.into(), id.into()]).await?;
+    }
+    let left = "SELECT COUNT(*) AS others FROM hmac_data_keys WHERE kek_id <> ?";
+    let left = tx.fetch_one(left, vec![current.into()]).await?;
+    if left.map_or(Ok(0), |record| record.count("others"))? > 0 {
+        let message = "other processes keep making data keys under another key";
+        return Err(Failure::Lost(ManagementError::transient(message)));
+    }
     tx.commit().await?;
-    Ok(count)
+    Ok(done)
 }

@@ -11,12 +11,13 @@ use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
 use super::audit::{self, AuditAction, Note};
-use super::db::Tx;
+use super::db::{Tx, clamp};
 use super::dialect::{Column, Dialect};
 use super::failure::Failure;
+use super::row::outcome;
 use super::{Inner, key_of};
 use crate::id::CredentialKey;
-use crate::management::{FullyPropagated, ManagementError};
+use crate::management::{FullyPropagated, ManagementError, Outcome};
 
 /// Most reports of one transaction.
 const BATCH: usize = 256;
@@ -82,16 +83,17 @@ async fn write(inner: &Inner, reports: &[FullyPropagated]) -> Result<(), Failure
     let mut stored = lock(&mut tx, reports).await?;
     let (mut rows, mut notes) = (BTreeMap::new(), Vec::new());
     for FullyPropagated { key, revision, outcome, at_ms } in reports {
-        // A repeat, or a report about another revision, changes nothing.
+        // A report about another revision, a repeat, or a worse outcome that comes late changes
+        // nothing: rows of a revision only get better.
         let Some((at, reported)) = stored.get_mut(key).filter(|(at, _)| *at == revision.get())
         else {
             continue;
         };
-        if reported.as_deref() == Some(outcome.as_str()) {
+        if reported.is_some_and(|reported| reported >= *outcome) {
             continue;
         }
-        *reported = Some(outcome.as_str().to_owned());
-        rows.insert(key, json!([key.track, key.client_id, outcome.as_str(), at_ms]));
+        *reported = Some(*outcome);
+        rows.insert(key, json!([key.track, key.client_id, outcome.as_str(), clamp(*at_ms)]));
         notes.push(Note {
             revision: Some(*at),
             detail: Some(outcome.as_str().to_owned()),
@@ -120,7 +122,7 @@ async fn write(inner: &Inner, reports: &[FullyPropagated]) -> Result<(), Failure
 async fn lock(
     tx: &mut Tx,
     reports: &[FullyPropagated],
-) -> Result<BTreeMap<CredentialKey, (u64, Option<String>)>, Failure> {
+) -> Result<BTreeMap<CredentialKey, (u64, Option<Outcome>)>, Failure> {
     let keys: BTreeMap<&CredentialKey, Json> = reports
         .iter()
         .map(|report| (&report.key, json!([report.key.track, report.key.client_id])))
@@ -139,7 +141,9 @@ async fn lock(
     let mut stored = BTreeMap::new();
     for record in tx.fetch(&sql, vec![keys.to_string().into()]).await? {
         if let Some(key) = key_of(&record)? {
-            stored.insert(key, (record.count("revision")?, record.text_or_null("outcome")?));
+            let reported = record.text_or_null("outcome")?;
+            let reported = reported.as_deref().and_then(outcome);
+            stored.insert(key, (record.count("revision")?, reported));
         }
     }
     Ok(stored)

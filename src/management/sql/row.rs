@@ -3,10 +3,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::db::Record;
+use super::db::{Record, clamp};
 use super::dialect::Column;
 use super::failure::Failure;
-use crate::management::{Proof, RowStatus, TargetError, TargetSent, TargetSuccess};
+use crate::management::{Outcome, Proof, RowStatus, TargetError, TargetSent, TargetSuccess};
 
 /// Longest stored reason, in characters.
 const REASON: usize = 1000;
@@ -67,9 +67,9 @@ impl Row {
             json!(u8::from(self.is_open())),
             json!(self.event_id),
             json!(self.attempts),
-            json!(self.retry_at),
-            json!(self.sent_at),
-            json!(self.settled_at),
+            json!(self.retry_at.map(clamp)),
+            json!(self.sent_at.map(clamp)),
+            json!(self.settled_at.map(clamp)),
             json!(self.proof),
             json!(self.last_error),
             json!(self.claimed_until),
@@ -86,7 +86,8 @@ impl Row {
     }
 
     pub(super) fn sent(&mut self, worker: &str, entry: &TargetSent) {
-        if self.status == RowStatus::Success || self.is_taken_from(worker) {
+        // Settled: the answer was faster than this mark.
+        if !self.is_open() || self.is_taken_from(worker) {
             return;
         }
         self.status = RowStatus::Sent;
@@ -142,6 +143,13 @@ pub(super) fn status(word: &str) -> RowStatus {
         "success" => RowStatus::Success,
         _ => RowStatus::Error,
     }
+}
+
+/// The word of a report; the tables' checks admit no other.
+pub(super) fn outcome(word: &str) -> Option<Outcome> {
+    [Outcome::Success, Outcome::Partial, Outcome::Error]
+        .into_iter()
+        .find(|outcome| outcome.as_str() == word)
 }
 
 fn proof_word(word: &str) -> Option<&'static str> {

@@ -15,7 +15,8 @@ pub(super) struct Stored {
     /// `create`, `update` or `delete`.
     pub(super) operation: String,
     secret_hash: Option<String>,
-    pub(super) restrictions: StoredRestrictions,
+    allowed_ips: Option<String>,
+    expires_at: Option<u64>,
     pub(super) rotate_after: Option<u64>,
     pub(super) rotate_jitter: u64,
     /// When it last got a new secret; for one that came without that, when it was last changed.
@@ -32,19 +33,12 @@ impl Stored {
         );
         let values = vec![key.track.as_str().into(), key.client_id.as_str().into()];
         let Some(record) = tx.fetch_one(&sql, values).await? else { return Ok(None) };
-        let allowed_ips = record.text_or_null("allowed_ips")?;
-        let allowed_ips = allowed_ips.map(|stored| AllowedIps::parse(&rules(&stored))).transpose();
-        let unreadable =
-            |e| ManagementError::permanent("the stored allow-list is not one").with_source(e);
-        let restrictions = StoredRestrictions {
-            allowed_ips: allowed_ips.map_err(unreadable)?,
-            expires_at: record.time_or_null("expires_at")?,
-        };
         Ok(Some(Self {
             revision: revision_of(&record)?,
             operation: record.text("operation")?,
             secret_hash: record.text_or_null("secret_hash")?,
-            restrictions,
+            allowed_ips: record.text_or_null("allowed_ips")?,
+            expires_at: record.time_or_null("expires_at")?,
             rotate_after: record.time_or_null("rotate_after")?,
             rotate_jitter: record.count("rotate_jitter")?,
             rotated_at: record.count("rotated_at")?,
@@ -53,6 +47,28 @@ impl Stored {
 
     pub(super) fn exists(&self) -> bool {
         self.operation != "delete"
+    }
+
+    /// The allow-list and the expiry.
+    ///
+    /// Read on demand: an allow-list that somebody stored past us, and that is none, must not stand
+    /// in the way of a decision that replaces it or deletes the credential.
+    pub(super) fn restrictions(&self) -> Result<StoredRestrictions, ManagementError> {
+        let allowed_ips = self.allowed_ips.as_deref();
+        let allowed_ips = allowed_ips.map(|stored| AllowedIps::parse(&rules(stored))).transpose();
+        let unreadable = |e| {
+            let message = "the stored allow-list is not one: decide with a new one, or delete";
+            ManagementError::permanent(message).with_source(e)
+        };
+        Ok(StoredRestrictions {
+            allowed_ips: allowed_ips.map_err(unreadable)?,
+            expires_at: self.expires_at,
+        })
+    }
+
+    /// When it expires, in milliseconds since the epoch.
+    pub(super) fn expires_at(&self) -> Option<u64> {
+        self.expires_at
     }
 
     /// Whether a decision under the same revision is this one again.
@@ -68,10 +84,13 @@ impl Stored {
         };
         let same_expiry = match expires_at {
             Expiry::Keep => true,
-            Expiry::Never => self.restrictions.expires_at.is_none(),
-            Expiry::At(ms) => self.restrictions.expires_at == Some(*ms),
+            Expiry::Never => self.expires_at.is_none(),
+            Expiry::At(ms) => self.expires_at == Some(*ms),
         };
-        let same_rules = allowed_ips.is_none() || *allowed_ips == self.restrictions.allowed_ips;
+        let same_rules = match allowed_ips {
+            None => true,
+            named => *named == self.restrictions()?.allowed_ips,
+        };
         Ok(same_expiry && same_rules && self.has_hash(tx, vault, key, secret_hash).await?)
     }
 

@@ -43,6 +43,14 @@ struct Keys {
     active: Option<String>,
 }
 
+/// A data key on its way into the table.
+pub(super) struct NewKey {
+    id: String,
+    kek: String,
+    key: DataKey,
+    wrapped: String,
+}
+
 impl Vault {
     /// Not usable before [`Vault::load`].
     pub(super) fn new(ring: Option<KeyRing>) -> Arc<Self> {
@@ -53,16 +61,25 @@ impl Vault {
         self.ring.as_ref()
     }
 
-    /// Reads all data keys; makes the first one.
+    /// Reads all data keys. One that is known already is not unwrapped again: that may be slow, and
+    /// transactions wait for it.
     ///
     /// # Errors
     /// Permanent when one is under a key that the ring does not have, or there are data keys and no
     /// ring: going on would end in rows that nobody can read.
     pub(super) async fn load(&self, tx: &mut Tx) -> Result<(), Failure> {
         let sql = "SELECT key_id, kek_id, wrapped, active FROM hmac_data_keys";
+        let known = self.read().by_id.clone();
         let mut keys = Keys::default();
         for record in tx.fetch(sql, Vec::new()).await? {
             let (id, kek) = (record.text("key_id")?, record.text("kek_id")?);
+            if record.flag("active")? {
+                keys.active = Some(id.clone());
+            }
+            if let Some(key) = known.get(&id) {
+                keys.by_id.insert(id, key.clone());
+                continue;
+            }
             let ring = self.ring.as_ref().and_then(|ring| ring.find(&kek)).ok_or_else(|| {
                 ManagementError::permanent(format!(
                     "data key {id} is under key {kek}, which is not given"
@@ -70,50 +87,58 @@ impl Vault {
             })?;
             let wrapped = cipher::from_hex(&record.text("wrapped")?).ok_or_else(cipher::refused)?;
             let key = ring.unwrap_key(&wrapped, &context(&id)).await?;
-            if record.flag("active")? {
-                keys.active = Some(id.clone());
-            }
             keys.by_id.insert(id, key);
         }
         *self.write() = keys;
         Ok(())
     }
 
-    /// Makes a new data key and uses it from now on. Others still open.
-    pub(super) async fn renew(&self, tx: &mut Tx) -> Result<(), Failure> {
-        let Some(ring) = &self.ring else { return Ok(()) };
+    /// Makes a data key, which is nowhere yet. `None` without a ring. Wrapping may be slow: call it
+    /// before the transaction.
+    pub(super) async fn make(&self) -> Result<Option<NewKey>, ManagementError> {
+        let Some(ring) = &self.ring else { return Ok(None) };
         let mut bytes = Zeroizing::new([0; 32]);
         OsEntropy.fill(bytes.as_mut_slice());
         let key = DataKey::new(*bytes);
         let id = cipher::to_hex(&OsEntropy.bytes16());
-        let wrapped = ring.current.wrap_key(&key, &context(&id)).await?;
+        let wrapped = cipher::to_hex(&ring.current.wrap_key(&key, &context(&id)).await?);
+        Ok(Some(NewKey { id, kek: ring.current.id().to_owned(), key, wrapped }))
+    }
+
+    /// Stores a new data key as the active one. Others still open. After the commit call
+    /// [`Vault::know`].
+    pub(super) async fn store(tx: &mut Tx, new: &NewKey) -> Result<(), Failure> {
         tx.execute("UPDATE hmac_data_keys SET active = 0", Vec::new()).await?;
         let insert = format!(
             "INSERT INTO hmac_data_keys (key_id, kek_id, wrapped, created_at, active) VALUES (?, ?, ?, {}, 1)",
             tx.dialect().now_ms()
         );
         let values =
-            vec![id.as_str().into(), ring.current.id().into(), cipher::to_hex(&wrapped).into()];
+            vec![new.id.as_str().into(), new.kek.as_str().into(), new.wrapped.as_str().into()];
         tx.execute(&insert, values).await?;
         Ok(())
+    }
+
+    /// Uses a data key that was stored from now on.
+    pub(super) fn know(&self, new: NewKey) {
+        let mut keys = self.write();
+        keys.active = Some(new.id.clone());
+        keys.by_id.insert(new.id, new.key);
     }
 
     pub(super) fn has_active_key(&self) -> bool {
         self.read().active.is_some()
     }
 
-    /// Wraps every data key anew under the ring's current key. Answers how many there were.
-    pub(super) async fn rewrap(&self, tx: &mut Tx) -> Result<u64, Failure> {
-        let Some(ring) = &self.ring else { return Ok(0) };
-        self.load(tx).await?;
+    /// Every data key, wrapped anew under the ring's current key: its id, and that. To be called
+    /// before the transaction, too.
+    pub(super) async fn wrapped_anew(&self) -> Result<Vec<(String, String)>, ManagementError> {
+        let Some(ring) = &self.ring else { return Ok(Vec::new()) };
         let keys = self.read().by_id.clone();
-        let mut done = 0;
-        for (id, key) in &keys {
-            let wrapped = ring.current.wrap_key(key, &context(id)).await?;
-            let update = "UPDATE hmac_data_keys SET kek_id = ?, wrapped = ? WHERE key_id = ?";
-            let wrapped = cipher::to_hex(&wrapped);
-            let values = vec![ring.current.id().into(), wrapped.into(), id.as_str().into()];
-            done += tx.execute(update, values).await?;
+        let mut done = Vec::with_capacity(keys.len());
+        for (id, key) in keys {
+            let wrapped = ring.current.wrap_key(&key, &context(&id)).await?;
+            done.push((id, cipher::to_hex(&wrapped)));
         }
         Ok(done)
     }

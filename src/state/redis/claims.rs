@@ -4,12 +4,18 @@
 //! its answers, newcomers gather and go out together when it is back: one write, one read and one
 //! wake-up for all of them, where each on its own would have cost as much. A caller that finds
 //! nothing under way goes out at once.
+//!
+//! Only callers on one Tokio runtime wait for each other: a runtime that nobody drives at the moment
+//! holds up nobody else's.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionLike, ConnectionManager};
 use redis::{Cmd, Pipeline, Value};
+use tokio::runtime::{Handle, Id};
 use tokio::sync::oneshot;
 
 use super::store_error;
@@ -22,12 +28,16 @@ const UNDER_WAY: usize = 2;
 /// Most callers of one batch: bounds how long the first waits for the last one's commands.
 const LARGEST: usize = 256;
 
-/// Sends the commands of callers that come at the same time together. Clones share the queue.
+/// Sends the commands of callers that come at the same time together. Clones share the queues.
 #[derive(Clone)]
 pub(super) struct Claims {
     connection: ConnectionManager,
-    queue: Arc<Mutex<Queue>>,
+    patience: Duration,
+    queues: Queues,
 }
+
+/// One for each runtime on which a batch is under way.
+type Queues = Arc<Mutex<HashMap<Id, Queue>>>;
 
 #[derive(Default)]
 struct Queue {
@@ -37,12 +47,15 @@ struct Queue {
 
 struct Caller {
     commands: Vec<Cmd>,
+    since: Instant,
     answer: oneshot::Sender<Result<Vec<Value>, StoreError>>,
 }
 
 impl Claims {
-    pub(super) fn new(connection: ConnectionManager) -> Self {
-        Self { connection, queue: Arc::default() }
+    /// `patience` is how long a caller may wait to be sent. It bounds the queue while a server is
+    /// silent and each batch takes as long as a connection may.
+    pub(super) fn new(connection: ConnectionManager, patience: Duration) -> Self {
+        Self { connection, patience, queues: Arc::default() }
     }
 
     /// The answers to some commands, in their order. An answer that is an error of the server stands
@@ -51,18 +64,22 @@ impl Claims {
     /// # Cancellation
     /// A dropped call whose commands were not sent yet takes them back.
     pub(super) async fn send(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
+        let none = |_| StoreError::permanent("Redis is used outside a Tokio runtime");
+        let runtime = Handle::try_current().map_err(none)?;
         let (answer, answered) = oneshot::channel();
         let starts = {
-            let mut queue = lock(&self.queue);
-            queue.waiting.push(Caller { commands, answer });
+            let mut queues = lock(&self.queues);
+            let queue = queues.entry(runtime.id()).or_default();
+            queue.waiting.push(Caller { commands, since: Instant::now(), answer });
             let starts = queue.under_way < UNDER_WAY;
             queue.under_way += usize::from(starts);
             starts
         };
         if starts {
             // A task of its own, so that a caller that gives up does not take others with it.
-            let turn = Turn { queue: self.queue.clone(), given_back: false };
-            tokio::spawn(turn.run(self.connection.clone()));
+            let (queues, patience) = (self.queues.clone(), self.patience);
+            let turn = Turn { runtime: runtime.id(), queues, patience, given_back: false };
+            runtime.spawn(turn.run(self.connection.clone()));
         }
         let ended = |_| StoreError::transient("the connection to Redis was closed");
         answered.await.map_err(ended)?
@@ -77,7 +94,9 @@ impl fmt::Debug for Claims {
 
 /// The right to have a batch under way.
 struct Turn {
-    queue: Arc<Mutex<Queue>>,
+    runtime: Id,
+    queues: Queues,
+    patience: Duration,
     given_back: bool,
 }
 
@@ -92,37 +111,52 @@ impl Turn {
     /// Who goes next. When that is nobody the turn is given back in the same moment, so that whoever
     /// comes then starts one.
     fn next(&mut self) -> Option<Vec<Caller>> {
-        let mut queue = lock(&self.queue);
+        let mut queues = lock(&self.queues);
+        let waiting = &mut queues.entry(self.runtime).or_default().waiting;
         // Who gave up meanwhile must not use up a name.
-        queue.waiting.retain(|caller| !caller.answer.is_closed());
-        if queue.waiting.is_empty() {
-            queue.under_way -= 1;
+        waiting.retain(|caller| !caller.answer.is_closed());
+        self.dismiss_late(waiting);
+        if waiting.is_empty() {
             self.given_back = true;
+            give_back(&mut queues, self.runtime);
             return None;
         }
-        let later = queue.waiting.len().min(LARGEST);
-        let later = queue.waiting.split_off(later);
-        Some(std::mem::replace(&mut queue.waiting, later))
+        let later = waiting.split_off(waiting.len().min(LARGEST));
+        Some(std::mem::replace(waiting, later))
+    }
+
+    /// Tells those whose patience has run out. They stand in the order in which they came.
+    fn dismiss_late(&self, waiting: &mut Vec<Caller>) {
+        let late = waiting.partition_point(|caller| caller.since.elapsed() > self.patience);
+        for caller in waiting.drain(..late) {
+            let busy = StoreError::transient("Redis does not answer fast enough");
+            // Who is gone by now needs no answer.
+            let _ = caller.answer.send(Err(busy));
+        }
     }
 }
 
 /// For a task that did not come to its end, because its runtime did.
 impl Drop for Turn {
     fn drop(&mut self) {
-        if self.given_back {
-            return;
-        }
-        let mut queue = lock(&self.queue);
-        queue.under_way -= 1;
-        if queue.under_way == 0 {
-            // Nobody is left to send them: their callers are told.
-            queue.waiting.clear();
+        if !self.given_back {
+            give_back(&mut lock(&self.queues), self.runtime);
         }
     }
 }
 
-fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
+/// Without a turn nobody is left to send what waits: with the queue go its callers, who are told.
+fn give_back(queues: &mut HashMap<Id, Queue>, runtime: Id) {
+    if let Some(queue) = queues.get_mut(&runtime) {
+        queue.under_way -= 1;
+        if queue.under_way == 0 {
+            queues.remove(&runtime);
+        }
+    }
+}
+
+fn lock(queues: &Queues) -> MutexGuard<'_, HashMap<Id, Queue>> {
+    queues.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One round trip for all. Whoever is not answered by it hears why.
@@ -130,7 +164,7 @@ async fn exchange(connection: &mut ConnectionManager, callers: Vec<Caller>) {
     let count: usize = callers.iter().map(|caller| caller.commands.len()).sum();
     let mut pipeline = Pipeline::with_capacity(count);
     let mut asked = Vec::with_capacity(callers.len());
-    for Caller { commands, answer } in callers {
+    for Caller { commands, answer, .. } in callers {
         asked.push((commands.len(), answer));
         for command in commands {
             pipeline.add_command(command);

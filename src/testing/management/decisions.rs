@@ -2,11 +2,13 @@
 
 use super::Fixture;
 use super::world::{
-    NOW, delete, directory, ensure, key, open_names, put, queue, restricted, revision, rotate,
-    rotation, row, secret_of, send, sent, status,
+    NOW, delete, directory, ensure, key, open_names, put, queue, report, restricted, revision,
+    rotate, rotation, row, secret_of, send, sent, status, with_plain,
 };
 use crate::id::{ClientId, CredentialKey, Track};
-use crate::management::{ManagementErrorKind, RowStatus, StoredRestrictions, UpsertCredential};
+use crate::management::{
+    ManagementErrorKind, Outcome, RowStatus, StoredRestrictions, UpsertCredential,
+};
 use crate::store::{AllowedIps, Expiry};
 
 /// Each target gets a row that is pending at the decision's revision.
@@ -77,6 +79,49 @@ pub async fn a_decision_that_is_not_newer_is_refused(fixture: &dyn Fixture) {
     assert_eq!(*error.unwrap_err().kind(), stale);
     assert_eq!(fixture.credential(&key("a")).await.unwrap().revision, 7);
     assert_eq!(row(fixture, "a", "b").await.revision, 7);
+}
+
+/// Two authorities that share nothing but the database may take the same revision. What differs in
+/// anything but its targets is another decision, and only one of the two can stand.
+pub async fn of_one_revision_another_decision_is_refused(fixture: &dyn Fixture) {
+    directory(fixture, &["b"]).await;
+    let rules: &[&str] = &["10.0.0.0/8"];
+    let first = restricted(put("a", 7, '1', &["b"]), Some(rules), Expiry::At(9));
+    let stored = ensure(fixture, first.clone()).await.stored;
+    send(fixture, sent("a", "b", 7, "event")).await;
+    let others = [
+        put("a", 7, '2', &["b"]),
+        restricted(put("a", 7, '1', &["b"]), Some(&["10.0.0.0/9"]), Expiry::At(9)),
+        restricted(put("a", 7, '1', &["b"]), Some(&[]), Expiry::At(9)),
+        restricted(put("a", 7, '1', &["b"]), Some(rules), Expiry::At(10)),
+        restricted(put("a", 7, '1', &["b"]), Some(rules), Expiry::Never),
+        delete("a", 7, &["b"]),
+    ];
+    let stale = ManagementErrorKind::StaleRevision(revision(7));
+    for (number, other) in others.into_iter().enumerate() {
+        let error = fixture.worker(1).upsert_credential_with_targets(other).await.unwrap_err();
+        assert_eq!(*error.kind(), stale, "other decision {number}");
+    }
+    let error = fixture.worker(1).rotate_credential_secret(rotation("a", 7, '2')).await;
+    assert_eq!(*error.unwrap_err().kind(), stale);
+    assert_eq!(ensure(fixture, first).await.stored, stored);
+    assert_eq!(status(fixture, "a", "b").await, RowStatus::Sent);
+    ensure(fixture, delete("a", 8, &[])).await;
+    for request in [put("a", 8, '1', &[]), put("a", 8, '2', &["b"])] {
+        let error = fixture.worker(1).upsert_credential_with_targets(request).await.unwrap_err();
+        assert_eq!(*error.kind(), ManagementErrorKind::StaleRevision(revision(8)));
+    }
+    assert!(fixture.credential(&key("a")).await.unwrap().deleted);
+}
+
+/// Neither does it restore the plain secret that the report has cleared, nor ask for a report again.
+pub async fn a_decision_repeated_after_its_report_stays_reported(fixture: &dyn Fixture) {
+    let request = with_plain(put("a", 7, '1', &[]), "plain");
+    ensure(fixture, request.clone()).await;
+    report(fixture, "a", 7, Outcome::Success).await;
+    ensure(fixture, request).await;
+    let stored = fixture.credential(&key("a")).await.unwrap();
+    assert_eq!((stored.keeps_plain_secret, stored.reported), (false, Some(Outcome::Success)));
 }
 
 /// Also after a row of it has moved on: that row stays where it is.

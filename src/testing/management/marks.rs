@@ -2,8 +2,8 @@
 
 use super::Fixture;
 use super::world::{
-    LATER, applied, directory, ensure, fail, failed, key, one, put, queue, rotate, row, send, sent,
-    status, succeed,
+    LATER, applied, directory, ensure, fail, failed, key, one, open_names, put, queue, rotate, row,
+    send, sent, status, succeed,
 };
 use crate::management::{Marked, Proof, RowStatus, TargetError, TargetSent, TargetSuccess};
 
@@ -73,6 +73,27 @@ pub async fn a_success_stays_a_success(fixture: &dyn Fixture) {
     assert_eq!(row(fixture, "a", "b").await, before);
     let settled = Marked::Settled { succeeded: 2, failed: 0 };
     assert_eq!(succeed(fixture, applied("a", "c", 7)).await, settled);
+}
+
+/// The answer of a target may be faster than the mark that its event was sent.
+pub async fn a_late_sent_does_not_open_what_is_settled(fixture: &dyn Fixture) {
+    two_rows(fixture).await;
+    fail(fixture, failed("a", "b", 7, None)).await;
+    let before = row(fixture, "a", "b").await;
+    send(fixture, sent("a", "b", 7, "event")).await;
+    assert_eq!(row(fixture, "a", "b").await, before);
+    let settled = Marked::Settled { succeeded: 1, failed: 1 };
+    assert_eq!(succeed(fixture, applied("a", "c", 7)).await, settled);
+}
+
+/// Times may lie beyond what a signed column holds: that is as good as never.
+pub async fn a_time_beyond_all_bounds_is_never(fixture: &dyn Fixture) {
+    two_rows(fixture).await;
+    send(fixture, TargetSent { retry_at_ms: u64::MAX, ..sent("a", "b", 7, "event") }).await;
+    fail(fixture, failed("a", "c", 7, Some(u64::MAX))).await;
+    assert!(open_names(fixture, LATER).await.is_empty());
+    assert_eq!(status(fixture, "a", "b").await, RowStatus::Sent);
+    assert_eq!(succeed(fixture, applied("a", "b", 7)).await, Marked::Outstanding);
 }
 
 /// The target was mended.

@@ -66,3 +66,24 @@ pub async fn a_late_success_may_change_the_outcome(fixture: &dyn Fixture) {
     let stored = fixture.credential(&key("a")).await.unwrap();
     assert_eq!(stored.reported, Some(Outcome::Success));
 }
+
+/// Rows of a revision only get better: a worse outcome was counted earlier and comes late.
+pub async fn of_several_outcomes_the_best_stays(fixture: &dyn Fixture) {
+    directory(fixture, &["b"]).await;
+    ensure(fixture, put("a", 7, '1', &["b"])).await;
+    succeed(fixture, applied("a", "b", 7)).await;
+    let steps = [
+        (Outcome::Error, Outcome::Error),
+        (Outcome::Partial, Outcome::Partial),
+        (Outcome::Error, Outcome::Partial),
+        (Outcome::Success, Outcome::Success),
+        (Outcome::Partial, Outcome::Success),
+        (Outcome::Error, Outcome::Success),
+    ];
+    for (reported, expected) in steps {
+        report(fixture, "a", 7, reported).await;
+        let stored = fixture.credential(&key("a")).await.unwrap();
+        assert_eq!(stored.reported, Some(expected), "after {reported}");
+    }
+    assert!(open_names(fixture, LATER).await.is_empty());
+}

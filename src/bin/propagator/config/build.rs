@@ -6,7 +6,6 @@ use std::time::Duration;
 use hmac_propagator::auth::TrustedProxies;
 use hmac_propagator::broker::{BrokerOptions, ClientCertificate, TlsOptions};
 use hmac_propagator::id::PeerQueue;
-use hmac_propagator::management::sql::{KeyRing, LocalKey, Passphrase};
 use hmac_propagator::secret::{BrokerPassword, PropagationSecret, SecretToken};
 
 use super::arguments::ConfigArgs;
@@ -16,7 +15,7 @@ use super::layers::{self, Environment};
 use super::problem::Problems;
 use super::reader::{self, Reader, of_length};
 use super::shown::Shown;
-use super::{Config, Database, Http, Log, LogFormat, OtherPeer, Purpose};
+use super::{Config, Http, Log, LogFormat, OtherPeer, Purpose, database};
 
 pub(super) fn load(
     arguments: &ConfigArgs,
@@ -43,7 +42,7 @@ fn read(reader: &mut Reader, purpose: Purpose, shown: Vec<Shown>) -> Option<Conf
     let redis_url = reader.text(&keys::REDIS_URL, redis_url);
     let namespaces = namespaces(reader);
     let peers = peers(reader);
-    let database = database(reader);
+    let database = database::read(reader);
     let http = http(reader, purpose);
     let log = log(reader);
     let shutdown_deadline = reader.text(&keys::SHUTDOWN_DEADLINE, deadline);
@@ -180,34 +179,6 @@ fn peers(reader: &mut Reader) -> Option<Vec<OtherPeer>> {
         reader.problems.wrong(&keys::PEERS, &source);
     }
     distinct
-}
-
-fn database(reader: &mut Reader) -> Option<Option<Database>> {
-    let url = reader.optional(&keys::DATABASE_URL, |text| {
-        let schemes = ["sqlite:", "postgres:", "postgresql:", "mysql:", "mariadb:"];
-        schemes.iter().any(|scheme| text.starts_with(scheme)).then(|| Hidden::new(text))
-    });
-    let id = reader.text(&keys::DATABASE_KEY_ID, |text| {
-        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        of_length(text, 128).filter(|id| id.chars().all(fine))
-    });
-    // What is derived and checked does not depend on the name.
-    let name = id.clone().unwrap_or_default();
-    let key = reader.optional(&keys::DATABASE_KEY, |text| LocalKey::from_hex(&name, text).ok());
-    let passphrase =
-        reader.optional(&keys::DATABASE_PASSPHRASE, |text| Passphrase::new(&name, text).ok());
-    let keys = match (key?, passphrase?) {
-        (Some(_), Some(_)) => {
-            let source = reader.source(&keys::DATABASE_PASSPHRASE);
-            reader.problems.wrong(&keys::DATABASE_PASSPHRASE, &source);
-            return None;
-        }
-        (Some(key), None) => Some(KeyRing::new(key)),
-        (None, Some(passphrase)) => Some(KeyRing::new(passphrase)),
-        (None, None) => None,
-    };
-    id?;
-    Some(url?.map(|url| Database { url, keys }))
 }
 
 fn http(reader: &mut Reader, purpose: Purpose) -> Option<Http> {

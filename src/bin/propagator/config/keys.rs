@@ -122,9 +122,9 @@ keys! {
     HMAC_SECRET_TOKEN Peer true Text(""),
         "a text", "The pepper that plain secrets are hashed with; empty: an unkeyed hash";
     SYNC_INTERVAL Peer false Text("5s"),
-        "a duration of at least 10ms with its unit, as 5s or 1m; or 0", "How often `serve` syncs by itself; 0: only when asked";
+        "a duration of at least 10ms, as 5s or 1m, or seconds; or 0", "How often `serve` syncs by itself; 0: only when asked";
     OVERLAP Peer false Text("0"),
-        "a duration with its unit, as 10m, at most 30days; or 0", "For how long after a rotation requests signed with the old secret are accepted; 0: not at all";
+        "a duration, as 10m, or seconds, at most 30days; or 0", "For how long after a rotation requests signed with the old secret are accepted; 0: not at all";
 
     REDIS_URL Store true Text("redis://127.0.0.1:6379/"),
         "redis://[user:password@]host[:port][/db] (rediss: over TLS)", "The Redis of this peer";
@@ -143,6 +143,12 @@ keys! {
         "at least 12 characters, or a key in DATABASE_KEY, not both", "A passphrase in place of that key";
     DATABASE_KEY_ID Database false Text("database-key"),
         "1 to 128 letters, digits, dots, hyphens and underscores", "Names key or passphrase: another name for each new one";
+    DATABASE_OLD_KEY Database true Otherwise("none"),
+        "64 hexadecimal digits, or a passphrase in DATABASE_OLD_PASSPHRASE, not both", "The key before, until `propagator encrypt` has run";
+    DATABASE_OLD_PASSPHRASE Database true Otherwise("none"),
+        "at least 12 characters, or a key in DATABASE_OLD_KEY, not both", "A passphrase in place of that key";
+    DATABASE_OLD_KEY_ID Database false Otherwise("none"),
+        "the name of the old key or passphrase, other than DATABASE_KEY_ID, and a new one beside it", "What the old key or passphrase was named";
 
     HOST Http false Text("127.0.0.1"),
         "an IP address or localhost", "Where `serve` listens";
@@ -162,7 +168,7 @@ keys! {
     LOG Running false Text("info"),
         "a filter, as info or info,hmac_propagator=debug", "What is logged";
     SHUTDOWN_DEADLINE Running false Text("10s"),
-        "a duration from 1s to 10m with its unit", "How long a graceful stop may take";
+        "a duration from 1s to 10m, or seconds", "How long a graceful stop may take";
 }
 
 #[cfg(test)]

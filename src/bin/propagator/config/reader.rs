@@ -107,12 +107,12 @@ pub(super) fn of_length(text: &str, most: usize) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
-/// `0`, or a number with its unit: which unit a bare number is in is not guessed.
+/// A number with its unit; a bare number counts seconds, since container setups often have only those.
 pub(super) fn duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text).ok(),
     }
-    humantime::parse_duration(text).ok()
 }
 
 pub(super) fn path(text: &str) -> Option<PathBuf> {
@@ -133,11 +133,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_needs_its_unit_unless_it_is_zero() {
+    fn a_duration_without_unit_is_in_seconds() {
         assert_eq!(duration("0"), Some(Duration::ZERO));
+        assert_eq!(duration("90"), Some(Duration::from_secs(90)));
         assert_eq!(duration("1m 30s"), Some(Duration::from_secs(90)));
-        assert_eq!(duration("5000"), None);
-        assert_eq!(duration(""), None);
+        for bad in ["", "-1", "1.5", "5 parsecs", "99999999999999999999"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
     }
 
     #[test]

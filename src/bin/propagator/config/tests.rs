@@ -105,7 +105,7 @@ fn all_problems_are_told_at_once_with_their_sources() {
     let file = TempFile::new(
         "port = 'http'\namqp_hots = 'x'\nlog_format = 1.5\npropagation_secret_file = '/nowhere/s3cret'\n",
     );
-    let found = load(Some(&file), &[("SYNC_INTERVAL", "5000")], &[("AMQP_PORT", "0")]).unwrap_err();
+    let found = load(Some(&file), &[("SYNC_INTERVAL", "soon")], &[("AMQP_PORT", "0")]).unwrap_err();
     let found = found.to_string();
     let path = file.text();
     for expected in [
@@ -240,6 +240,22 @@ fn a_database_has_a_key_or_a_passphrase_but_not_both() {
     let both =
         problems(&[url, ("DATABASE_KEY", KEY), ("DATABASE_PASSPHRASE", "correct horse battery")]);
     assert!(both[0].contains("not both"), "{both:?}");
+}
+
+#[test]
+fn an_old_key_has_its_own_name_and_a_new_one_beside_it() {
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    const OLD: (&str, &str) = ("DATABASE_OLD_PASSPHRASE", "correct horse battery");
+    let (new, id) = (("DATABASE_KEY", KEY), ("DATABASE_KEY_ID", "second"));
+    let old_id = ("DATABASE_OLD_KEY_ID", "first");
+    assert!(with(&[new, id, OLD, old_id]).is_ok());
+    for wrong in
+        [&[new, id, OLD][..], &[OLD, old_id], &[new, ("DATABASE_KEY_ID", "first"), OLD, old_id]]
+    {
+        let environment = [&NEEDED[..], wrong].concat();
+        let found = load(None, &environment, &[]).unwrap_err();
+        assert!(found.lines()[0].starts_with("DATABASE_OLD_KEY_ID ("), "{found}");
+    }
 }
 
 #[test]

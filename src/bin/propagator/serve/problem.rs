@@ -2,7 +2,6 @@
 //! humans.
 
 use axum::Json;
-use axum::body::HttpBody;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -131,13 +130,14 @@ pub(crate) async fn uniform(response: Response) -> Response {
     let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let plain = kind.is_none_or(|kind| kind.starts_with(b"text/plain"));
     // What has a form already, and what a route wrote for humans, stays.
-    if !refused || !plain || response.body().is_end_stream() && status == StatusCode::NOT_MODIFIED {
+    if !refused || !plain {
         return response;
     }
     let mut uniform = Problem::of(status).into_response();
+    let (kept, headers) = (uniform.headers().clone(), uniform.headers_mut());
     for (name, value) in response.headers() {
-        if name != CONTENT_TYPE && name != CONTENT_LENGTH {
-            uniform.headers_mut().insert(name, value.clone());
+        if !kept.contains_key(name) && name != CONTENT_LENGTH {
+            headers.append(name, value.clone());
         }
     }
     uniform

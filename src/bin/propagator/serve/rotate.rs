@@ -1,5 +1,6 @@
 //! `/rotate`: a new secret that nobody sees. Its holders sign with what their store holds.
 
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,11 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hmac_propagator::credentials::{GeneratedSecret, SecretLength};
 use hmac_propagator::error::ErrorKind;
 use hmac_propagator::id::{CredentialKey, Track};
+use hmac_propagator::management::RowStatus;
 use hmac_propagator::management::sql::{CredentialInfo, SqlManagement};
 use hmac_propagator::propagator::Rotate;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -31,6 +33,8 @@ use super::problem::{Problem, ProblemBody};
 const BURST: NonZeroU32 = NonZeroU32::new(3).unwrap();
 /// How often one secret may be rotated on the whole.
 const EVERY: Duration = Duration::from_secs(20);
+/// How many secrets may be rotated side by side.
+const LOCKS: usize = 64;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(rotate)).route_layer(from_fn(metrics::count_rotation))
@@ -39,15 +43,26 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 /// How often each secret may be rotated.
 pub(crate) struct Limit {
     by_key: DefaultKeyedRateLimiter<CredentialKey>,
-    /// Between the look whether a rotation is open and the next one, nobody else may rotate.
-    one: Mutex<()>,
+    /// Between the look whether a rotation is open and the next one, nobody else may rotate the same
+    /// secret. A lock serves all secrets whose hash falls on it.
+    locks: [Mutex<()>; LOCKS],
+    hasher: RandomState,
 }
 
 impl Limit {
     pub(crate) fn new() -> Self {
         // None only for a period of zero.
         let quota = Quota::with_period(EVERY).unwrap_or(Quota::per_minute(BURST));
-        Self { by_key: RateLimiter::keyed(quota.allow_burst(BURST)), one: Mutex::new(()) }
+        Self {
+            by_key: RateLimiter::keyed(quota.allow_burst(BURST)),
+            locks: std::array::from_fn(|_| Mutex::new(())),
+            hasher: RandomState::new(),
+        }
+    }
+
+    async fn alone(&self, key: &CredentialKey) -> MutexGuard<'_, ()> {
+        let hash = self.hasher.hash_one(key) % LOCKS as u64;
+        self.locks[usize::try_from(hash).unwrap_or_default()].lock().await
     }
 
     fn check(&self, key: &CredentialKey) -> Result<(), Problem> {
@@ -123,7 +138,7 @@ async fn rotate(
     let started = Instant::now();
     let management = app.management()?;
     let key = names::credential("secretName", &request.secret_name, request.track)?;
-    let _one = app.rotations.one.lock().await;
+    let _one = app.rotations.alone(&key).await;
     let info = existing(management, &key).await?;
     if !request.force && is_open(&info) {
         let message = "the rotation before has not reached all targets; `force` rotates anyway";
@@ -162,13 +177,10 @@ pub(crate) async fn existing(
 
 /// Whether a target may still get its revision without anybody's doing.
 fn is_open(info: &CredentialInfo) -> bool {
-    info.targets.iter().any(|row| {
-        use hmac_propagator::management::RowStatus;
-        match row.status {
-            RowStatus::Success => false,
-            RowStatus::Error => row.retry_at_ms.is_some(),
-            _ => true,
-        }
+    info.targets.iter().any(|row| match row.status {
+        RowStatus::Success => false,
+        RowStatus::Error => row.retry_at_ms.is_some(),
+        _ => true,
     })
 }
 

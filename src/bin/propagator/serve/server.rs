@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use axum::http::header::EXPECT;
 use hmac_propagator::http::PeerAddress;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,10 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::rest::WithRest;
 use super::stall::{self, Impatient};
 
-/// Most connections at a time; further ones wait in the backlog.
-const CONNECTIONS: usize = 1024;
+/// Most connections at a time; further ones wait in the backlog. Of the 1024 file descriptors that a
+/// process commonly has, enough must be left for broker, Redis and database.
+const CONNECTIONS: usize = 512;
 /// How long a request line and its headers may take to arrive, also on a connection that idles.
 const HEADERS: Duration = Duration::from_secs(15);
 /// Longest request line and headers together, in bytes.
@@ -85,7 +88,8 @@ async fn serve(stream: TcpStream, router: Router, stop: CancellationToken) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddress(address.ip()));
-        router.clone().oneshot(request.map(Body::new))
+        let on_demand = request.headers().contains_key(EXPECT);
+        router.clone().oneshot(request.map(|body| Body::new(WithRest::new(body, on_demand))))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -17,7 +17,10 @@ const SALT: usize = 16;
 /// which each process opens once.
 const COST: (u8, u32, u32) = (17, 8, 1);
 
-/// A key-encryption key derived from a passphrase by scrypt, with a salt per data key.
+/// A key-encryption key derived from a passphrase by scrypt, with a salt per data key. Deriving is
+/// slow by design: tenths of a second and 128 MiB per data key when a process starts. In a build
+/// without optimisation it is many seconds; `[profile.dev.package."*"]` with `opt-level = 3` mends
+/// that.
 #[derive(Clone)]
 pub struct Passphrase {
     id: String,

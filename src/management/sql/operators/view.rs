@@ -1,5 +1,6 @@
 //! Credentials with the state of each of their targets.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,7 +10,7 @@ use super::super::dialect::Column;
 use super::super::failure::Failure;
 use super::super::pending::rules;
 use super::super::rotation::RotationPolicy;
-use super::super::row::status;
+use super::super::row::{outcome, status};
 use super::super::{Inner, SqlManagement, key_of, revision_of};
 use super::OperatorError;
 use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
@@ -144,6 +145,8 @@ async fn complete(tx: &mut Tx, records: &[Record]) -> Result<Vec<CredentialInfo>
     }
     let keys: Vec<_> =
         found.iter().map(|info| json!([info.key.track, info.key.client_id])).collect();
+    let places: BTreeMap<_, _> =
+        found.iter().enumerate().map(|(place, info)| (info.key.clone(), place)).collect();
     let batch = tx.dialect().batch(&[("track", Column::Name), ("client_id", Column::Name)]);
     let sql = format!(
         "SELECT r.track, r.client_id, r.target, r.revision, r.status, r.event_id, r.attempts, \
@@ -156,7 +159,7 @@ async fn complete(tx: &mut Tx, records: &[Record]) -> Result<Vec<CredentialInfo>
         else {
             continue;
         };
-        if let Some(info) = found.iter_mut().find(|info| info.key == key) {
+        if let Some(info) = places.get(&key).and_then(|place| found.get_mut(*place)) {
             info.targets.push(target(queue, &record)?);
         }
     }
@@ -166,7 +169,7 @@ async fn complete(tx: &mut Tx, records: &[Record]) -> Result<Vec<CredentialInfo>
 fn credential(key: CredentialKey, record: &Record) -> Result<CredentialInfo, Failure> {
     let jitter = Duration::from_millis(record.count("rotate_jitter")?);
     let after = record.time_or_null("rotate_after")?.map(Duration::from_millis);
-    let outcome = record.text_or_null("outcome")?;
+    let reported = record.text_or_null("outcome")?;
     Ok(CredentialInfo {
         key,
         revision: revision_of(record)?,
@@ -174,11 +177,7 @@ fn credential(key: CredentialKey, record: &Record) -> Result<CredentialInfo, Fai
         allowed_ips: record.text_or_null("allowed_ips")?.map(|stored| rules(&stored)),
         expires_at_ms: record.time_or_null("expires_at")?,
         keeps_plain_secret: record.text("keeps_plain")? == "yes",
-        reported: outcome.and_then(|word| {
-            [Outcome::Success, Outcome::Partial, Outcome::Error]
-                .into_iter()
-                .find(|outcome| outcome.as_str() == word)
-        }),
+        reported: reported.as_deref().and_then(outcome),
         created_at_ms: record.count("created_at")?,
         updated_at_ms: record.count("updated_at")?,
         rotated_at_ms: record.time_or_null("rotated_at")?,

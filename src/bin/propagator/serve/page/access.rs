@@ -13,6 +13,7 @@ use super::session::{self, Ticket};
 use super::show;
 use crate::serve::app::App;
 use crate::serve::body::BODY_TIMEOUT;
+use crate::serve::problem::Problem;
 
 /// The caller of a page.
 #[derive(Clone, Copy)]
@@ -30,7 +31,7 @@ pub(crate) async fn enter(State(app): State<App>, mut request: Request, next: Ne
     }
     let (visitor, started) = match visitor(&app, request.headers()) {
         Ok(found) => found,
-        Err(refusal) => return refuse(&request, refusal),
+        Err(problem) => return refuse(&request, problem),
     };
     let cookie = started.and_then(|id| session::hand_over(&id, request.headers()));
     request.extensions_mut().insert(visitor);
@@ -56,36 +57,34 @@ pub(crate) fn from_elsewhere(method: &Method, headers: &HeaderMap) -> Option<Res
     })
 }
 
-fn visitor(app: &App, headers: &HeaderMap) -> Result<(Visitor, Option<String>), Response> {
+fn visitor(app: &App, headers: &HeaderMap) -> Result<(Visitor, Option<String>), Problem> {
     let admitted = app.guard.admit(headers);
+    let found = app.page.sessions.find(headers).map(Visitor::Session);
     if app.guard.has_token() {
-        return match (app.page.sessions.find(headers), admitted) {
-            (Some(ticket), _) => Ok((Visitor::Session(ticket), None)),
-            (None, Ok(())) => Ok((Visitor::Bearer, None)),
-            (None, Err(problem)) => Err(problem.into_response()),
+        return match found {
+            Some(visitor) => Ok((visitor, None)),
+            None => admitted.map(|()| (Visitor::Bearer, None)),
         };
     }
-    admitted.map_err(IntoResponse::into_response)?;
-    if let Some(ticket) = app.page.sessions.find(headers) {
-        return Ok((Visitor::Session(ticket), None));
+    admitted?;
+    if let Some(visitor) = found {
+        return Ok((visitor, None));
     }
-    let message = "No session could be started: the system gives no random numbers.";
-    let started = app.page.sessions.start();
-    let (ticket, id) =
-        started.ok_or_else(|| show::problem(StatusCode::SERVICE_UNAVAILABLE, message))?;
+    let none = || Problem::unavailable("NO_RANDOMNESS", "no session could be started");
+    let (ticket, id) = app.page.sessions.start().ok_or_else(none)?;
     Ok((Visitor::Session(ticket), Some(id)))
 }
 
 /// A browser that wants a page is sent to sign in; anything else is told that it must.
-fn refuse(request: &Request, refusal: Response) -> Response {
+fn refuse(request: &Request, problem: Problem) -> Response {
     let wants_page = request
         .headers()
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
-    if wants_page && refusal.status() == StatusCode::UNAUTHORIZED {
+    if wants_page && problem.status() == StatusCode::UNAUTHORIZED {
         return Redirect::to("/page/login").into_response();
     }
-    refusal
+    problem.into_response()
 }
 
 /// A form that was filled in on a page of this visitor's session.

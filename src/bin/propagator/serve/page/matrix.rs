@@ -158,7 +158,7 @@ impl Matrix {
             .map(|credential| Row::new(credential, &columns, now_ms))
             .collect();
         let more = credentials.len() > page;
-        let last = credentials.iter().take(page).last().map(|credential| &credential.key);
+        let last = credentials[..credentials.len().min(page)].last().map(|last| &last.key);
         Self {
             source: format!("/page/matrix{}", place(after, start)),
             parts,

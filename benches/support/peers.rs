@@ -22,7 +22,7 @@ pub async fn events_per_second(broker: &Broker, credentials: usize, targets: usi
     events_per_second_with(broker, credentials, targets, in_memory(targets)).await
 }
 
-fn in_memory(targets: usize) -> MemoryManagement {
+pub fn in_memory(targets: usize) -> MemoryManagement {
     let management = MemoryManagement::new();
     for target in 0..targets {
         management.add_target(queue(&target_name(target)), secret(&target_name(target)));
@@ -41,11 +41,8 @@ pub async fn events_per_second_with(
     for credential in 0..credentials {
         mesh.ensure(credential).await;
     }
-    let mut events = mesh.authority.events();
     let started = Instant::now();
-    let summary = mesh.authority.sync().await.unwrap();
-    assert_eq!(summary.targets_published, (credentials * targets) as u64);
-    complete(&mut events, credentials).await;
+    mesh.sync(credentials).await;
     #[allow(clippy::cast_precision_loss)]
     let rate = (credentials * targets) as f64 / started.elapsed().as_secs_f64();
     mesh.close().await;
@@ -74,10 +71,11 @@ pub async fn rotation_latencies(broker: &Broker, rotations: usize) -> Figures {
     Figures::of(latencies)
 }
 
-struct Mesh {
+/// An authority and its targets.
+pub struct Mesh {
     authority: Propagator,
     targets: Vec<(Propagator, Redis)>,
-    _redis: Redis,
+    redis: Redis,
     _vhost: Vhost,
 }
 
@@ -86,7 +84,7 @@ impl Mesh {
         Self::start_with(broker, targets, in_memory(targets)).await
     }
 
-    async fn start_with(broker: &Broker, targets: usize, management: impl Management) -> Self {
+    pub async fn start_with(broker: &Broker, targets: usize, management: impl Management) -> Self {
         let vhost = broker.vhost().await.unwrap();
         let mut peers = Vec::new();
         for target in 0..targets {
@@ -108,10 +106,16 @@ impl Mesh {
             .await
             .unwrap();
         authority.ready().await.unwrap();
-        Self { authority, targets: peers, _redis: redis, _vhost: vhost }
+        Self { authority, targets: peers, redis, _vhost: vhost }
     }
 
-    async fn ensure(&self, credential: usize) {
+    /// The authority's Redis and those of the targets.
+    pub fn redis(&self) -> (&Redis, Vec<&Redis>) {
+        (&self.redis, self.targets.iter().map(|(_, redis)| redis).collect())
+    }
+
+    /// Decides about a credential for all targets.
+    pub async fn ensure(&self, credential: usize) {
         let targets = (0..self.targets.len()).map(|target| queue(&target_name(target)));
         let secret = ClientSecret::new(format!("secret {credential}")).unwrap();
         self.authority
@@ -120,7 +124,15 @@ impl Mesh {
             .unwrap();
     }
 
-    async fn close(self) {
+    /// One sync of so many new credentials, until the last answer is settled.
+    pub async fn sync(&self, credentials: usize) {
+        let mut events = self.authority.events();
+        let summary = self.authority.sync().await.unwrap();
+        assert_eq!(summary.targets_published, (credentials * self.targets.len()) as u64);
+        complete(&mut events, credentials).await;
+    }
+
+    pub async fn close(self) {
         self.authority.close().await;
         for (target, _) in &self.targets {
             target.close().await;

@@ -1,0 +1,65 @@
+//! Callers that share round trips to Redis depend on each other no more than they must.
+
+use std::time::Duration;
+
+use hmac_propagator::error::ErrorKind;
+use hmac_propagator::state::{RedisOptions, RedisState, StateStore};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use crate::caller::Http;
+
+const LIFE: Duration = Duration::from_secs(60);
+
+fn single_threaded() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[tokio::test]
+async fn a_runtime_that_nobody_drives_any_more_holds_up_no_other() {
+    let http = Http::start().await;
+    let state = http.state.clone();
+    state.ping().await.unwrap();
+    http.redis.pause().await.unwrap();
+    let elsewhere = state.clone();
+    let left_alone = tokio::task::spawn_blocking(move || {
+        let runtime = single_threaded();
+        // As many as there may be under way, and some more: each gives up before its answer.
+        for number in 0..4 {
+            let name = format!("elsewhere:{number}");
+            let claim = elsewhere.read_and_claim(&[], &name, LIFE);
+            assert!(runtime.block_on(timeout(Duration::from_millis(20), claim)).is_err());
+        }
+        runtime
+    });
+    let left_alone = left_alone.await.unwrap();
+    http.redis.resume().await.unwrap();
+    let claim = timeout(Duration::from_secs(20), state.read_and_claim(&[], "here", LIFE)).await;
+    assert_eq!(claim.unwrap().unwrap(), (Vec::new(), true));
+    left_alone.shutdown_background();
+}
+
+#[tokio::test]
+async fn callers_of_a_silent_server_do_not_queue_for_longer_than_an_answer_may_take() {
+    let http = Http::start().await;
+    let mut options = RedisOptions::default();
+    options.response_timeout = Duration::from_millis(300);
+    let state = RedisState::open_with(&http.redis.url(), options).unwrap();
+    state.ping().await.unwrap();
+    http.redis.pause().await.unwrap();
+    let names: Vec<String> = (0..2000).map(|number| format!("silent:{number}")).collect();
+    let claims = names.iter().map(|name| state.read_and_claim(&[], name, LIFE));
+    let refused = futures_util::future::join_all(claims).await;
+    http.redis.resume().await.unwrap();
+    let said: Vec<String> = refused.into_iter().map(|end| end.unwrap_err().to_string()).collect();
+    let queued = said.iter().filter(|said| said.contains("does not answer fast enough")).count();
+    // Two batches of 256 were sent; when they had failed it was too late for all others.
+    assert_eq!(queued, 2000 - 512);
+}
+
+#[test]
+fn without_a_runtime_there_is_an_error_and_no_panic() {
+    let error = RedisState::open("redis://127.0.0.1:1/").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidOptions);
+    assert!(error.to_string().contains("Tokio runtime"), "{error}");
+}
