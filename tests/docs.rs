@@ -12,6 +12,7 @@ fn documents() -> Vec<PathBuf> {
     };
     let mut found = listed(root);
     found.extend(listed(&root.join("docs")));
+    found.extend(listed(&root.join("poc")));
     found
 }
 
