@@ -13,7 +13,7 @@ use crate::state::{Key, StateStore};
 mod flight;
 mod revision;
 
-pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Ticket};
+pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Ticket, Tried};
 pub(crate) use revision::{Currency, Opened};
 
 /// How long things may take before somebody else steps in.

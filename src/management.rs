@@ -266,8 +266,23 @@ pub struct TargetSuccess {
     pub row: RowKey,
     /// How the target proved it.
     pub proof: Proof,
+    /// What was answered. Store it where the row does not say yet that it was sent.
+    pub answered: Option<Answered>,
     /// When the answer came, in milliseconds since the epoch.
     pub at_ms: u64,
+}
+
+/// The delivery that a target answered. Its answer may be faster than the record of it as sent, which
+/// then does not come any more: without this, such a row would look as if it had never been sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answered {
+    /// The event.
+    pub event_id: EventId,
+    /// How often it was published.
+    pub attempts: u32,
+    /// When it was published last, in milliseconds since the epoch.
+    pub sent_at_ms: u64,
 }
 
 /// How far an answer can be trusted. Store it with the row.
@@ -292,6 +307,9 @@ pub struct TargetError {
     /// When to try again, in milliseconds since the epoch; `None`: this revision has failed there
     /// for good.
     pub retry_at_ms: Option<u64>,
+    /// What the target answered; `None`: it did not. Store it where the row does not say yet that it
+    /// was sent.
+    pub answered: Option<Answered>,
     /// When, in milliseconds since the epoch.
     pub at_ms: u64,
 }

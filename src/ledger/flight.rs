@@ -61,6 +61,19 @@ pub(crate) struct InFlight {
     /// The revision is a removal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) removed: bool,
+    /// Its last try. `None`: not claimed yet, or claimed by a release that did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tried: Option<Tried>,
+}
+
+/// A try to deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Tried {
+    /// Which one, from 1.
+    pub(crate) attempts: u32,
+    /// When, in milliseconds since the epoch.
+    pub(crate) at_ms: u64,
 }
 
 /// A row that a sync found open.
@@ -147,9 +160,11 @@ impl Ledger {
             attempts: record.attempts,
             retry_at_ms: record.due_at_ms,
         };
+        let tried = Some(Tried { attempts: record.attempts, at_ms: now_ms });
+        let flight = InFlight { tried, ..row.flight.clone() };
         let writes = vec![
             Write::set_for(self.flight_key(key, target), print(&record), KEPT),
-            Write::set_for(self.event_key(&record.event_id), print(&row.flight), KEPT),
+            Write::set_for(self.event_key(&record.event_id), print(&flight), KEPT),
         ];
         let claim = if may_be_queued { Claim::PublishUnlessQueued } else { Claim::Publish };
         (claim(ticket), writes)

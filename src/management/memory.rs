@@ -172,6 +172,7 @@ impl Management for MemoryManagement {
                 };
                 if row.status != RowStatus::Success {
                     row.status = RowStatus::Success;
+                    row.note_delivery(entry.answered.as_ref());
                     row.proof = Some(entry.proof);
                     row.retry_at_ms = None;
                     row.reason = None;
@@ -194,6 +195,7 @@ impl Management for MemoryManagement {
                 };
                 if row.status != RowStatus::Success {
                     row.status = RowStatus::Error;
+                    row.note_delivery(entry.answered.as_ref());
                     row.reason = Some(entry.reason.clone());
                     row.retry_at_ms = entry.retry_at_ms;
                 }

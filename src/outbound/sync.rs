@@ -227,6 +227,7 @@ impl Pass {
             row: row_key(&job.claim.flight),
             reason,
             retry_at_ms: Some(now_ms.saturating_add(self.core.ledger.failure_wait(1))),
+            answered: None,
             at_ms: now_ms,
         };
         Failure { error, removed: job.claim.flight.removed }
@@ -302,7 +303,13 @@ impl Pass {
                 self.summary.targets_retrying += 1;
                 let wait = self.core.ledger.failure_wait(ticket.attempts);
                 let retry_at_ms = Some(now_ms.saturating_add(wait));
-                let error = TargetError { row: row.row, reason, retry_at_ms, at_ms: now_ms };
+                let error = TargetError {
+                    row: row.row,
+                    reason,
+                    retry_at_ms,
+                    answered: None,
+                    at_ms: now_ms,
+                };
                 failures.push(Failure { error, removed: flight.removed });
             }
             Attempt::BrokerFailed => {

@@ -117,6 +117,7 @@ macro_rules! management_conformance {
             marks: rows_that_do_not_exist_are_stale,
             marks: a_success_stays_a_success,
             marks: a_late_sent_does_not_open_what_is_settled,
+            marks: an_answer_brings_what_was_not_recorded_as_sent,
             marks: a_time_beyond_all_bounds_is_never,
             marks: a_success_may_follow_an_error,
             marks: an_error_to_be_retried_is_outstanding,
