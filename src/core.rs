@@ -111,8 +111,9 @@ impl Core {
     pub(crate) async fn pause(&self, failures: u32) -> bool {
         let delay = self.limits.retry.delay(failures, &*self.entropy);
         tokio::select! {
-            () = tokio::time::sleep(delay) => true,
+            biased;
             () = self.abort.cancelled() => false,
+            () = tokio::time::sleep(delay) => true,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::management::{
     FullyPropagated, Management, ManagementError, Marked, Outcome, RowKey, TargetError,
     TargetSuccess,
 };
+use crate::mutation::{Mutation, is_on};
 
 /// An answer that is to be settled.
 #[derive(Clone, Debug)]
@@ -88,6 +89,7 @@ pub(crate) async fn settle(
 fn judged(currency: Currency) -> Result<Concluded, Unsettled> {
     match currency {
         Currency::Current => Ok(Concluded::Recorded),
+        Currency::Outdated if is_on(Mutation::RevisionIgnored) => Ok(Concluded::Recorded),
         Currency::Outdated => Ok(Concluded::Outdated),
         Currency::Busy => Err(Unsettled::Busy),
     }
@@ -226,6 +228,9 @@ async fn follow_up(
     marked: Marked,
 ) -> Result<(), ManagementError> {
     match marked {
+        Marked::Outstanding if is_on(Mutation::PlainClearedEarly) => {
+            report(core, management, &flight.key, flight.revision, Outcome::Success).await
+        }
         Marked::Outstanding | Marked::Stale => Ok(()),
         Marked::Settled { succeeded, failed } => {
             let outcome = Outcome::of(succeeded, failed);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A module may import those before it.
 const LAYERS: &[&str] = &[
     "error",
+    "mutation",
     "hex",
     "entropy",
     "clock",
@@ -40,6 +41,7 @@ const LAYERS: &[&str] = &[
     "outbound",
     "decision",
     "propagator",
+    "simulation",
     "testing",
 ];
 

@@ -9,6 +9,7 @@ use super::{Ledger, ms, parse, print};
 use crate::cursor::Cursor;
 use crate::error::{Error, ErrorKind, StoreError};
 use crate::id::{CredentialKey, Revision};
+use crate::mutation::{Mutation, is_on};
 use crate::state::{Decided, Write, transact};
 
 /// What is known of a credential's revisions.
@@ -64,6 +65,7 @@ impl RevisionRecord {
         }
         let seen = cursor.map_or(Some(0), |cursor| cursor.ts.next_whole());
         let number = seen.map(|seen| now_ms.max(self.issued + 1).max(seen).max(floor));
+        let number = if is_on(Mutation::RawClock) { Some(now_ms) } else { number };
         let Some(revision) = number.and_then(|number| Revision::new(number).ok()) else {
             return Opened::Exhausted;
         };

@@ -50,6 +50,8 @@ pub struct RowView {
     pub event_id: Option<EventId>,
     /// How often it was sent.
     pub attempts: u32,
+    /// When it is tried again, in milliseconds since the epoch. An error without it is final.
+    pub retry_at_ms: Option<u64>,
     /// Why it failed last.
     pub reason: Option<String>,
     /// How the target proved that it holds it.
@@ -95,6 +97,7 @@ impl MemoryManagement {
             status: row.status,
             event_id: row.event_id.clone(),
             attempts: row.attempts,
+            retry_at_ms: row.retry_at_ms,
             reason: row.reason.clone(),
             proof: row.proof,
         })
