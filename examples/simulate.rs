@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let (begun, next) = (Instant::now(), AtomicU64::new(0));
-    let (failed, steps) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (failed, steps, traces) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..options.jobs {
             scope.spawn(|| {
@@ -61,6 +61,8 @@ fn main() -> ExitCode {
                     }
                     let seed = options.from + index;
                     let report = run(seed, &options.plan);
+                    // A sum, since with several jobs seeds end in any order.
+                    traces.fetch_add(report.trace_hash, Ordering::Relaxed);
                     steps.fetch_add(report.steps, Ordering::Relaxed);
                     failed.fetch_add(u64::from(!report.violations.is_empty()), Ordering::Relaxed);
                     tell(seed, &report);
@@ -73,10 +75,11 @@ fn main() -> ExitCode {
     let rate = options.seeds as f64 / seconds;
     writeln!(
         std::io::stdout(),
-        "{} seeds from {}, {failed} failed; {} steps, {seconds:.0} s, {rate:.0} seeds/s",
+        "{} seeds from {}, {failed} failed; {} steps, traces {:016x}, {seconds:.0} s, {rate:.0} seeds/s",
         options.seeds,
         options.from,
-        steps.into_inner()
+        steps.into_inner(),
+        traces.into_inner()
     )
     .unwrap();
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

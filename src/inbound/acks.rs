@@ -159,8 +159,7 @@ async fn conclude(
             Err(error) => {
                 let patient = error.is_transient() && failures < PATIENCE;
                 why = Some(error);
-                is_on(Mutation::AnswerDropped)
-                    || !patient && kept_in_books(core, settlement).await
+                is_on(Mutation::AnswerDropped) || !patient && kept_in_books(core, settlement).await
             }
         };
         if let_go {

@@ -45,6 +45,7 @@ fn inject(mesh: &Arc<Mesh>, fault: Fault, site: &Arc<Site>) {
         Fault::QueueForeign => trouble(mesh, site, QueueTrouble::Foreign, time(20_000)),
         Fault::StateDown => site.disk.down_for(time(15_000)),
         Fault::StateReadOnly => site.disk.read_only_for(time(15_000)),
+        Fault::StateRefuses => site.disk.refuse_for(time(3_000)),
         Fault::StateLosesASecond => site.disk.lose_the_last_second(),
         Fault::StateWiped => site.disk.wipe(),
         Fault::ManagementDown => {
@@ -53,11 +54,7 @@ fn inject(mesh: &Arc<Mesh>, fault: Fault, site: &Arc<Site>) {
             }
         }
         Fault::ClockSteps => site.clock.set(skew(world, shape.clock_ms)),
-        Fault::Crash
-        | Fault::CrashSoon
-        | Fault::Pause
-        | Fault::Restart
-        | Fault::Connection => {
+        Fault::Crash | Fault::CrashSoon | Fault::Pause | Fault::Restart | Fault::Connection => {
             if let Some(process) = site.process() {
                 harm(mesh, fault, site, process);
             }

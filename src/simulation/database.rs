@@ -213,7 +213,13 @@ impl Database {
         let done = self.fence.call(world.rates().management_fails, || {
             if self.tables.is_down() { Err(away()) } else { effect(&self.tables, world) }
         });
-        done.await.unwrap_or_else(|| Err(away()))
+        done.await.unwrap_or_else(|| {
+            if world.chance(world.rates().of_them_permanent) {
+                Err(ManagementError::permanent("simulated: the database refuses"))
+            } else {
+                Err(away())
+            }
+        })
     }
 }
 
@@ -269,10 +275,8 @@ impl Management for Database {
 
     async fn mark_target_sent(&self, sent: &[TargetSent]) -> Answer<()> {
         self.call(|tables, world| {
-            let taken = |entry: &TargetSent| TargetSent {
-                row: tables.taken(&entry.row),
-                ..entry.clone()
-            };
+            let taken =
+                |entry: &TargetSent| TargetSent { row: tables.taken(&entry.row), ..entry.clone() };
             let sent: Vec<_> = sent.iter().map(taken).collect();
             let keys = sent.iter().map(|entry| entry.row.key.clone());
             tables.watch(world, keys, tables.memory.mark_target_sent(&sent))

@@ -29,6 +29,8 @@ pub(super) struct Disk {
     losses: AtomicU64,
     down_until: Mutex<Instant>,
     read_only_until: Mutex<Instant>,
+    refuses_until: Mutex<Instant>,
+    refusals: AtomicU64,
     saves: AtomicBool,
 }
 
@@ -52,6 +54,8 @@ impl Disk {
             losses: AtomicU64::new(0),
             down_until: Mutex::new(now),
             read_only_until: Mutex::new(now),
+            refuses_until: Mutex::new(now),
+            refusals: AtomicU64::new(0),
             saves: AtomicBool::new(saves),
         }
     }
@@ -80,6 +84,20 @@ impl Disk {
     pub(super) fn read_only_for(&self, time: Duration) {
         *self.read_only_until.lock().unwrap_or_else(PoisonError::into_inner) =
             Instant::now() + time;
+    }
+
+    /// Refuses what it is asked to write, as keys of a wrong type do.
+    pub(super) fn refuse_for(&self, time: Duration) {
+        *self.refuses_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + time;
+    }
+
+    /// How often it has refused something.
+    pub(super) fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
+    fn refuses(&self) -> bool {
+        Instant::now() < *self.refuses_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_down(&self) -> bool {
@@ -132,17 +150,16 @@ impl Disk {
         }
     }
 
-    fn commit(
-        &self,
-        world: &World,
-        by: &str,
-        transactions: &[Transaction],
-    ) -> Vec<Committed> {
+    fn commit(&self, world: &World, by: &str, transactions: &[Transaction]) -> Vec<Committed> {
         self.save();
         transactions.iter().map(|transaction| self.run(world, by, transaction)).collect()
     }
 
     fn run(&self, world: &World, by: &str, transaction: &Transaction) -> Committed {
+        if self.refuses() && world.chance(500) {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+            return Committed::Refused("simulated: a key of another type".into());
+        }
         let keys: Vec<Key> = transaction.writes.iter().map(|write| write.key.clone()).collect();
         let before = self.read(&keys);
         let committed = self
@@ -247,9 +264,9 @@ impl Books {
         effect: impl FnOnce(&Disk) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let failures = self.fence.world.rates().state_fails;
-        let done = self.fence.call(failures, || {
-            if self.disk.is_down() { Err(away()) } else { effect(&self.disk) }
-        });
+        let done = self
+            .fence
+            .call(failures, || if self.disk.is_down() { Err(away()) } else { effect(&self.disk) });
         done.await.unwrap_or_else(|| Err(away()))
     }
 }

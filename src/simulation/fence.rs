@@ -91,7 +91,7 @@ impl Fence {
     /// Returns while the process lives and runs.
     async fn alive(&self) {
         loop {
-            if self.is_dead() {
+            if self.is_dead() || self.world.is_exhausted() {
                 pending::<()>().await;
             }
             let until = *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);

@@ -90,8 +90,7 @@ impl Link {
                 let wrap = self.wrap(settling.clone());
                 let to = Handing { deliveries, ended: ended.clone(), wrap };
                 let broker = &self.world.broker;
-                consuming.connection =
-                    Some(broker.consume(&self.world, &self.own, prefetch, to));
+                consuming.connection = Some(broker.consume(&self.world, &self.own, prefetch, to));
             }
             self.consumer_is(LinkState::Up);
             ended.notified().await;
@@ -216,12 +215,7 @@ impl Link {
         }
     }
 
-    fn route(
-        &self,
-        to: &PeerQueue,
-        body: Arc<[u8]>,
-        seen: Arc<Seen>,
-    ) -> Result<(), PublishError> {
+    fn route(&self, to: &PeerQueue, body: Arc<[u8]>, seen: Arc<Seen>) -> Result<(), PublishError> {
         settled::published(&self.world, &self.fence.name, to, &seen);
         let routed = self.world.broker.route(&self.world, to, body, seen.clone());
         self.world.note(format_args!(

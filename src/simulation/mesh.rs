@@ -129,9 +129,10 @@ impl Mesh {
         names.into_iter().collect()
     }
 
-    /// Whether any store has lost anything.
+    /// Whether any store has lost or refused anything: what it then lacks, only another decision
+    /// brings back.
     pub(super) fn has_lost(&self) -> bool {
-        self.sites.iter().any(|site| site.disk.losses() > 0)
+        self.sites.iter().any(|site| site.disk.losses() + site.disk.refusals() > 0)
     }
 
     pub(super) fn now(&self) -> Instant {

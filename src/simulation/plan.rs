@@ -63,10 +63,12 @@ impl Crash {
 }
 
 /// How much goes wrong by itself, in cases of a thousand.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rates {
     pub(super) state_fails: u64,
     pub(super) management_fails: u64,
+    /// Of the failures of the management side, those that do not pass by themselves.
+    pub(super) of_them_permanent: u64,
     pub(super) publish_fails: u64,
     pub(super) duplicates: u64,
     pub(super) reorders: u64,
@@ -105,13 +107,14 @@ pub(super) enum Fault {
     QueueForeign,
     StateDown,
     StateReadOnly,
+    StateRefuses,
     StateLosesASecond,
     StateWiped,
     ManagementDown,
     ClockSteps,
 }
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 18] = [
     Fault::Crash,
     Fault::CrashSoon,
     Fault::Pause,
@@ -125,6 +128,7 @@ const FAULTS: [Fault; 17] = [
     Fault::QueueForeign,
     Fault::StateDown,
     Fault::StateReadOnly,
+    Fault::StateRefuses,
     Fault::StateLosesASecond,
     Fault::StateWiped,
     Fault::ManagementDown,
@@ -148,6 +152,10 @@ pub(super) struct Shape {
     pub(super) operations: u64,
     /// Most milliseconds between two operations.
     pub(super) spacing_ms: u64,
+    /// How often each process of an authority syncs by itself; 0: never.
+    pub(super) sync_every_ms: u64,
+    /// Most milliseconds until a process that died starts again.
+    pub(super) restart_ms: u64,
     pub(super) rates: Rates,
     pub(super) faults: Vec<Fault>,
     /// Most milliseconds between two faults.
@@ -194,9 +202,11 @@ impl Shape {
             shared: authorities == 2 && random.chance(800),
             operations: random.between(2, 14),
             spacing_ms: *random.pick(&[0, 5, 100, 2_000, 20_000]),
+            sync_every_ms: *random.pick(&[0, 0, 30, 500, 5_000]),
+            restart_ms: *random.pick(&[2, 500, 5_000, 40_000]),
             rates,
             faults,
-            fault_spacing_ms: *random.pick(&[200, 2_000, 10_000]),
+            fault_spacing_ms: *random.pick(&[50, 500, 3_000, 10_000]),
             clock_ms,
             most_ahead_ms: if random.chance(60) { 300_000 } else { 3 * HOUR_MS },
             answer_ms: (answer, answer * random.between(1, 64)),
@@ -210,6 +220,7 @@ impl Shape {
         Rates {
             state_fails: *random.pick(&[0, 0, 10, 60]),
             management_fails: *random.pick(&[0, 0, 10, 80]),
+            of_them_permanent: *random.pick(&[0, 0, 300]),
             publish_fails: *random.pick(&[0, 0, 20, 100]),
             duplicates: *random.pick(&[0, 30, 200]),
             reorders: *random.pick(&[0, 30, 200]),
@@ -231,6 +242,8 @@ impl Shape {
             shared: false,
             operations: 0,
             spacing_ms: 0,
+            sync_every_ms: 0,
+            restart_ms: 1_000,
             rates: Rates::default(),
             faults: Vec::new(),
             fault_spacing_ms: 0,
@@ -241,6 +254,11 @@ impl Shape {
             prefetch: 8,
             decide_at_the_end: false,
         }
+    }
+
+    /// Whether nothing goes wrong, and nothing takes long.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.faults.is_empty() && self.rates == Rates::default()
     }
 
     /// Whether a decision may be refused for the clocks alone.

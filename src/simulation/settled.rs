@@ -21,6 +21,9 @@ pub(super) fn published(world: &World, by: &str, to: &PeerQueue, seen: &Seen) {
         key: CredentialKey::new(track, client_id),
         revision: seen.ts.as_f64() as u64,
     };
+    if world.is_quiet() && world.model().event(&seen.event_id).is_some() {
+        world.violate(format_args!("{by} publishes {} once more", seen.event_id));
+    }
     if let Err(why) = world.model().sent(seen.event_id.clone(), sent) {
         world.violate(format_args!("{by} publishes to {to}: {why}"));
     }
@@ -70,11 +73,7 @@ fn event_is_lost(world: &World, disk: &Disk, seen: &Seen) -> Option<&'static str
 }
 
 /// An answer is recorded in the row or in the books, or nothing follows from it any more.
-fn answer_is_lost(
-    world: &World,
-    settling: &Settling,
-    answered: &EventId,
-) -> Option<&'static str> {
+fn answer_is_lost(world: &World, settling: &Settling, answered: &EventId) -> Option<&'static str> {
     let sent = world.model().event(answered).cloned()?;
     let Settling { disk, tables } = settling;
     let tables = tables.as_ref()?;

@@ -78,7 +78,8 @@ impl Site {
                 self.passed.store(fence.passed(), Ordering::Relaxed);
             }
             link.end();
-            let most = if self.calm.load(Ordering::Relaxed) { 1_000 } else { 20_000 };
+            let calm = self.calm.load(Ordering::Relaxed);
+            let most = if calm { shape.restart_ms.min(1_000) } else { shape.restart_ms };
             let ms = self.world.random().between(1, most);
             tokio::time::sleep(Duration::from_millis(ms)).await;
         }
@@ -94,8 +95,7 @@ impl Site {
         let fence = Arc::new(Fence::new(self.world.clone(), name, late_effects));
         let prefetch = if self.kind == Kind::Node { 1 } else { shape.prefetch };
         let settling = Settling { disk: self.disk.clone(), tables: self.tables.clone() };
-        let (link, deliveries) =
-            Link::start(fence.clone(), self.queue.clone(), prefetch, settling);
+        let (link, deliveries) = Link::start(fence.clone(), self.queue.clone(), prefetch, settling);
         let propagator = if self.kind == Kind::Node {
             tokio::spawn(self.node(&fence, &link).run(deliveries));
             None
@@ -135,7 +135,7 @@ impl Site {
             Propagator::builder(broker, own, secret_of(&self.queue), self.books(fence))
                 .clock(self.clock.clone())
                 .entropy(SeededEntropy::new(self.world.random().next()))
-                .observer(Watcher::new(fence.clone(), self.disk.clone(), shape))
+                .observer(Watcher::new(fence.clone(), self.disk.clone(), shape.clone()))
                 .secret_token(SecretToken::new(format!("pepper of {}", self.queue)))
                 .hand_over_plain_secrets(shape.hand_over_plain)
                 .answer_timeout(Duration::from_millis(first), Duration::from_millis(most))

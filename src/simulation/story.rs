@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::mesh::Mesh;
@@ -18,7 +19,8 @@ use crate::secret::ClientSecret;
 pub(super) async fn tell(seed: u64, plan: &Plan) -> Report {
     let mut random = Random::new(seed);
     let shape = if plan.crash.is_some() { Shape::calm() } else { Shape::of(&mut random) };
-    let world = Arc::new(World::new(random, plan.keep_trace));
+    let world =
+        Arc::new(World::new(random, plan.keep_trace, shape.is_quiet() && plan.crash.is_none()));
     world.note(format_args!("{shape:?}"));
     world.set_rates(shape.rates);
     let mesh = Arc::new(Mesh::start(&world, shape));
@@ -46,10 +48,15 @@ pub(super) async fn tell(seed: u64, plan: &Plan) -> Report {
 
 async fn random_story(mesh: &Arc<Mesh>) -> Vec<Call> {
     let faults = tokio::spawn(chaos::run(mesh.clone()));
+    let syncs: Vec<_> = mesh
+        .authorities()
+        .map(|site| tokio::spawn(workload::sync_on(site.clone(), mesh.shape.sync_every_ms)))
+        .collect();
     let calls = workload::run(mesh).await;
     let ms = mesh.world.random().between(0, 30_000);
     sleep(Duration::from_millis(ms)).await;
     faults.abort();
+    syncs.iter().for_each(JoinHandle::abort);
     calls
 }
 

@@ -4,27 +4,29 @@ use std::sync::Arc;
 
 use super::disk::Disk;
 use super::fence::Fence;
-use super::plan::Shape;
+use super::plan::{Fault, Shape};
 use crate::event::{Event, Observer, Refusal};
 
 pub(super) struct Watcher {
     fence: Arc<Fence>,
     disk: Arc<Disk>,
-    /// Versions may be refused for the clocks, tracks for want of a store.
-    may_decline: bool,
+    shape: Shape,
 }
 
 impl Watcher {
-    pub(super) fn new(fence: Arc<Fence>, disk: Arc<Disk>, shape: &Shape) -> Self {
-        let may_decline = shape.clocks_may_refuse() || shape.one_track.is_some();
-        Self { fence, disk, may_decline }
+    pub(super) fn new(fence: Arc<Fence>, disk: Arc<Disk>, shape: Shape) -> Self {
+        Self { fence, disk, shape }
     }
 
     fn is_to_be_expected(&self, refusal: Refusal) -> bool {
         match refusal {
             // The record that an answer is looked up by may be lost with the store.
             Refusal::UnknownAck => self.disk.losses() > 0,
-            Refusal::Invalid => self.may_decline,
+            // For the clocks, or for want of a store.
+            Refusal::Invalid => self.shape.clocks_may_refuse() || self.shape.one_track.is_some(),
+            Refusal::Store => self.shape.faults.contains(&Fault::StateRefuses),
+            // A target that cannot look up how to sign answers unsigned.
+            Refusal::Unsigned => self.shape.rates.of_them_permanent > 0,
             _ => false,
         }
     }

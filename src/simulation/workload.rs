@@ -51,6 +51,23 @@ pub(super) async fn run(mesh: &Arc<Mesh>) -> Vec<Call> {
     calls
 }
 
+/// Syncs as a peer does that syncs in the background, for ever.
+pub(super) async fn sync_on(site: Arc<Site>, every_ms: u64) {
+    while every_ms > 0 {
+        let ms = site.world.random().between(1, every_ms);
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        let Some(process) = site.process() else { continue };
+        let Some(propagator) = process.propagator else { continue };
+        // On a task of its own: a call of a process that dies never ends.
+        let syncing = tokio::spawn(async move { propagator.sync().await.is_ok() });
+        tokio::select! {
+            biased;
+            () = process.fence.died() => {}
+            _ = syncing => {}
+        }
+    }
+}
+
 /// What somebody wants of a credential.
 fn wish(mesh: &Mesh, owned: &Owned) -> Wish {
     let world = &mesh.world;
@@ -111,12 +128,7 @@ pub(super) fn revoke(mesh: &Mesh, owned: &Owned) -> Revoke {
 }
 
 /// Starts a call at a process of the authority, if one runs.
-pub(super) fn call(
-    mesh: &Mesh,
-    authority: &PeerQueue,
-    owned: &Owned,
-    wish: Wish,
-) -> Option<Call> {
+pub(super) fn call(mesh: &Mesh, authority: &PeerQueue, owned: &Owned, wish: Wish) -> Option<Call> {
     let sites: Vec<_> = mesh.sites.iter().filter(|site| site.queue == *authority).collect();
     let site = (*mesh.world.random().pick(&sites)).clone();
     let process = site.process()?;
@@ -191,13 +203,7 @@ struct May {
     be_superseded: bool,
 }
 
-fn judge(
-    site: &Site,
-    fence: &Fence,
-    owned: &Owned,
-    result: Result<Option<Revision>>,
-    may: &May,
-) {
+fn judge(site: &Site, fence: &Fence, owned: &Owned, result: Result<Option<Revision>>, may: &May) {
     let Err(error) = result else { return };
     let Site { world, .. } = site;
     let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();

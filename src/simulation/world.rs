@@ -1,6 +1,7 @@
 //! What all parts of a run share: chance, time, the trace, and the model that watches.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use super::trace::Trace;
 /// Virtual time begins here, in milliseconds since the epoch.
 pub(super) const EPOCH_MS: u64 = 1_800_000_000_000;
 
+/// Far more than any run takes that is not in a loop.
+const MOST_STEPS: u64 = 200_000;
+
 /// Most violations that a run keeps: the first is what counts.
 const MOST_VIOLATIONS: usize = 8;
 
@@ -25,12 +29,14 @@ pub(super) struct World {
     model: Mutex<Model>,
     violations: Mutex<Vec<String>>,
     pub(super) broker: Broker,
+    quiet: bool,
     started: Instant,
+    exhausted: AtomicBool,
 }
 
 impl World {
     /// Must be made inside the runtime whose clock it goes by.
-    pub(super) fn new(random: Random, keep_trace: bool) -> Self {
+    pub(super) fn new(random: Random, keep_trace: bool, quiet: bool) -> Self {
         Self {
             random: Mutex::new(random),
             trace: Mutex::new(Trace::new(keep_trace)),
@@ -38,7 +44,9 @@ impl World {
             model: Mutex::default(),
             violations: Mutex::default(),
             broker: Broker::default(),
+            quiet,
             started: Instant::now(),
+            exhausted: AtomicBool::new(false),
         }
     }
 
@@ -48,6 +56,11 @@ impl World {
 
     pub(super) fn model(&self) -> MutexGuard<'_, Model> {
         locked(&self.model)
+    }
+
+    /// Whether nothing goes wrong in the whole run.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// How much goes wrong at the moment.
@@ -69,7 +82,19 @@ impl World {
     }
 
     pub(super) fn note(&self, what: fmt::Arguments<'_>) {
-        locked(&self.trace).note(self.elapsed_ms(), what);
+        let length = {
+            let mut trace = locked(&self.trace);
+            trace.note(self.elapsed_ms(), what);
+            trace.length()
+        };
+        if length > MOST_STEPS && !self.exhausted.swap(true, Ordering::Relaxed) {
+            self.violate(format_args!("it goes on without an end"));
+        }
+    }
+
+    /// Too much has happened: nothing more shall.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.exhausted.load(Ordering::Relaxed)
     }
 
     pub(super) fn trace(&self) -> MutexGuard<'_, Trace> {

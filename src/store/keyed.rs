@@ -9,8 +9,8 @@ use super::{Applied, Change, Credential, CredentialStore, VersionedChange};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::id::{ClientId, PeerQueue, Track};
-use crate::secret::SecretHash;
 use crate::mutation::cursor_stays;
+use crate::secret::SecretHash;
 use crate::state::{Decided, Key, MemoryState, StateStore, Write, transact};
 
 /// The credentials of one track in a [`StateStore`].
