@@ -122,7 +122,8 @@ impl Ledger {
         let known: RevisionRecord = parse(read, 1).unwrap_or_default();
         let currency = known.currency(*revision, now_ms, self.timing.operation_lease);
         match currency {
-            Currency::Current => {}
+            // The row was just read at the management side.
+            Currency::Current | Currency::Unsure => {}
             Currency::Busy => return (Claim::Busy, Vec::new()),
             Currency::Outdated => return (Claim::Outdated, Vec::new()),
         }

@@ -46,8 +46,18 @@ pub(crate) enum Currency {
     Current,
     /// A decision is being made that may replace it at any moment.
     Busy,
+    /// A decision was begun that may have replaced it: its process died, or never learnt whether
+    /// the management side recorded it. What the management side said since then decides.
+    Unsure,
     /// A newer one is current.
     Outdated,
+}
+
+impl Currency {
+    /// Whether it counts as current for who has it from the management side.
+    pub(crate) fn stands(self) -> bool {
+        matches!(self, Self::Current | Self::Unsure)
+    }
 }
 
 impl RevisionRecord {
@@ -99,12 +109,19 @@ impl RevisionRecord {
         }
     }
 
+    /// Whether the management side holds the revision is not known. Nobody waits for its decision.
+    fn suspend(&mut self, revision: Revision) {
+        if self.open == revision.get() {
+            self.open_until_ms = 0;
+        }
+    }
+
     /// How a revision stands.
     pub(super) fn currency(&self, revision: Revision, now_ms: u64, lease: Duration) -> Currency {
         if self.current > revision.get() {
             Currency::Outdated
-        } else if self.open > revision.get() && self.is_open(now_ms, lease) {
-            Currency::Busy
+        } else if self.open > revision.get() {
+            if self.is_open(now_ms, lease) { Currency::Busy } else { Currency::Unsure }
         } else {
             Currency::Current
         }
@@ -150,6 +167,15 @@ impl Ledger {
         self.timing.operation_lease + Duration::from_secs(1)
     }
 
+    /// A decision failed, and the management side may hold it all the same.
+    pub(crate) async fn suspend_revision(
+        &self,
+        key: &CredentialKey,
+        revision: Revision,
+    ) -> Result<(), StoreError> {
+        self.change_revision(key, |record| record.suspend(revision)).await
+    }
+
     /// A decision came to nothing.
     pub(crate) async fn abandon_revision(
         &self,
@@ -189,8 +215,7 @@ impl Ledger {
         Ok(known
             .zip(rows)
             .map(|(known, (_, revision))| {
-                !known.is_local(*revision)
-                    && known.currency(*revision, now_ms, lease) == Currency::Current
+                !known.is_local(*revision) && known.currency(*revision, now_ms, lease).stands()
             })
             .collect())
     }
@@ -284,6 +309,35 @@ mod tests {
         assert_eq!(record.open(None, 0, 1_100, LEASE), Opened::Yes(revision(1_100)));
         // A clock that stepped back does not prolong the wait.
         assert_eq!(record.open(None, 0, 10, LEASE), Opened::Yes(revision(1_101)));
+    }
+
+    #[test]
+    fn a_decision_that_ended_in_doubt_leaves_the_one_before_unsure_and_holds_up_nobody() {
+        let mut record = RevisionRecord::default();
+        record.open(None, 0, 1_000, LEASE);
+        record.settle(revision(1_000));
+        record.open(None, 0, 2_000, LEASE);
+        record.suspend(revision(2_000));
+        assert_eq!(record.currency(revision(1_000), 2_001, LEASE), Currency::Unsure);
+        assert_eq!(record.currency(revision(2_000), 2_001, LEASE), Currency::Current);
+        let mut decided_again = record;
+        assert_eq!(decided_again.open(None, 0, 2_001, LEASE), Opened::Yes(revision(2_001)));
+        // As when its process died.
+        let mut lapsed = record;
+        lapsed.open(None, 0, 3_000, LEASE);
+        assert_eq!(lapsed.currency(revision(1_000), 3_100, LEASE), Currency::Unsure);
+        record.settle(revision(2_000));
+        assert_eq!(record.currency(revision(1_000), 2_001, LEASE), Currency::Outdated);
+    }
+
+    #[test]
+    fn a_decision_that_came_to_nothing_leaves_the_one_before_current() {
+        let mut record = RevisionRecord::default();
+        record.open(None, 0, 1_000, LEASE);
+        record.settle(revision(1_000));
+        record.open(None, 0, 2_000, LEASE);
+        record.close(revision(2_000));
+        assert_eq!(record.currency(revision(1_000), 2_001, LEASE), Currency::Current);
     }
 
     #[test]

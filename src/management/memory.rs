@@ -195,7 +195,10 @@ impl Management for MemoryManagement {
                 let Some(row) = tables.row(&entry.row) else {
                     return Marked::Stale;
                 };
-                if row.status != RowStatus::Success {
+                // What is to be tried again is a delivery's end: it says nothing against an answer.
+                let settled = row.status == RowStatus::Success
+                    || entry.retry_at_ms.is_some() && !row.is_open();
+                if !settled {
                     row.status = RowStatus::Error;
                     row.reason = Some(entry.reason.clone());
                     row.retry_at_ms = entry.retry_at_ms;

@@ -16,11 +16,11 @@ use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
 use crate::gate::Passage;
-use crate::ledger::{Claim, Currency, InFlight};
+use crate::ledger::{Claim, InFlight};
 use crate::management::{
     FetchPending, Management, PendingPage, PendingPropagation, TargetError, TargetSent,
 };
-use crate::settlement::{self, Settlement, row_key};
+use crate::settlement::{self, Origin, Settlement, row_key};
 
 /// What a sync did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -234,7 +234,9 @@ impl Pass {
         if answered.is_empty() {
             return;
         }
-        let settled = settlement::settle(&self.core, &*self.management, &answered).await;
+        // Their rows were just read at the management side, at these revisions.
+        let settled =
+            settlement::settle(&self.core, &*self.management, &answered, Origin::Read).await;
         for error in settled.into_iter().filter_map(Result::err) {
             let reason = error.to_string();
             self.core.hub.emit(Event::Retrying { what: "settling an answer", reason });
@@ -331,7 +333,7 @@ impl Pass {
             Ok(currencies) => currencies,
             Err(error) => return self.not_recorded(&error),
         };
-        let current = sent.iter().zip(currencies).filter(|(_, c)| *c == Currency::Current);
+        let current = sent.iter().zip(currencies).filter(|(_, currency)| currency.stands());
         let sent: Vec<TargetSent> = current.map(|(entry, _)| entry.clone()).collect();
         if sent.is_empty() || self.management.mark_target_sent(&sent).await.is_ok() {
             return;

@@ -43,6 +43,12 @@ pub(super) struct Seen {
     pub(super) client_id: Option<ClientId>,
     pub(super) ack_event_id: Option<EventId>,
     pub(super) ack_result: Option<String>,
+    #[serde(rename = "propagationSecret", deserialize_with = "is_given")]
+    pub(super) signed: bool,
+}
+
+fn is_given<'de, D: serde::Deserializer<'de>>(secret: D) -> Result<bool, D::Error> {
+    String::deserialize(secret).map(|secret| !secret.is_empty())
 }
 
 #[derive(Debug, Default)]

@@ -31,7 +31,7 @@ pub(super) struct Tables {
     naive: bool,
     /// Targets whose word is not to be relied on for these credentials.
     doubtful: BTreeSet<(CredentialKey, PeerQueue)>,
-    receive_only: BTreeSet<PeerQueue>,
+    pub(super) receive_only: BTreeSet<PeerQueue>,
     down_until: Mutex<Instant>,
 }
 

@@ -227,6 +227,10 @@ impl Disk {
             world.violate(format_args!("{}: the cursor of {key} went back", self.owner));
         }
         let held = self.credential(key);
+        if self.in_two_steps && self.losses() > 0 {
+            // What it wrote first may be gone, and it does not look.
+            return world.model().took_effect_unseen(&self.owner, key, &now);
+        }
         if let Err(why) = world.model().took_effect(&self.owner, key, &now, held.as_ref()) {
             world.violate(format_args!("{}: {key} at {}: {why}", self.owner, now.ts));
         }

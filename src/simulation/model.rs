@@ -114,20 +114,32 @@ impl Model {
         version: &Cursor,
         held: Option<&Credential>,
     ) -> Result<(), String> {
-        let source = version
-            .source
-            .clone()
-            .or_else(|| self.event(&version.event_id).map(|sent| sent.source.clone()))
-            .ok_or("a version that nobody sent")?;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let revision = version.ts.as_f64() as u64;
-        let decision = (source, key.clone(), revision);
+        let decision = self.decision_of(key, version).ok_or("a version that nobody sent")?;
         let content = self.decisions.get(&decision).ok_or("a version that nobody decided")?;
         if !content.has_hash_of(held) {
             return Err("it does not hold what its cursor says".to_owned());
         }
         self.held.insert((peer.clone(), decision));
         Ok(())
+    }
+
+    /// A store that cannot be relied on says so.
+    pub(super) fn took_effect_unseen(
+        &mut self,
+        peer: &PeerQueue,
+        key: &CredentialKey,
+        version: &Cursor,
+    ) {
+        let decision = self.decision_of(key, version);
+        self.held.extend(decision.map(|decision| (peer.clone(), decision)));
+    }
+
+    fn decision_of(&self, key: &CredentialKey, version: &Cursor) -> Option<Decision> {
+        let sender = || self.event(&version.event_id).map(|sent| sent.source.clone());
+        let source = version.source.clone().or_else(sender)?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let revision = version.ts.as_f64() as u64;
+        Some((source, key.clone(), revision))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::cursor::Cursor;
 use crate::entropy::Entropy;
 use crate::id::{CredentialKey, EventId, PeerQueue};
 use crate::secret::PropagationSecret;
-use crate::state::{Key, StateStore, Transaction, Write};
+use crate::state::{Committed, Key, StateStore, Transaction, Write};
 use crate::transport::{Deliveries, PublishError, Transport};
 use crate::wire::{AckEvent, Envelope, Message, interpret, is_ack};
 
@@ -75,7 +75,10 @@ impl NodePeer {
 
     async fn write(&self, write: Write) -> Result<(), Failed> {
         let transaction = Transaction::default().write(write);
-        self.books.commit(&[transaction]).await.map(drop).map_err(|_| Failed)
+        match self.books.commit(&[transaction]).await.as_deref() {
+            Ok([Committed::Done]) => Ok(()),
+            _ => Err(Failed),
+        }
     }
 
     async fn answer(&self, source: &PeerQueue, event_id: &EventId) -> Result<(), Failed> {

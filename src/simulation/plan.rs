@@ -186,9 +186,9 @@ impl Shape {
         let most = if stormy { random.between(0, 600) } else { 0 };
         let mut faults = random.some(&FAULTS, most);
         if naive {
-            // Nothing but the library's own checks keeps such rows true, and those need the books
-            // and a process that does not forget what it was about to decide.
-            faults.retain(|fault| !fault.is_hard_on_books());
+            // Nothing but the library's own checks keeps such rows true, and those need the books.
+            let hard = [Fault::StateLosesASecond, Fault::StateWiped];
+            faults.retain(|fault| !hard.contains(fault));
         }
         let answer = random.between(1_000, 30_000);
         Self {
@@ -256,26 +256,13 @@ impl Shape {
         }
     }
 
-    /// Whether nothing goes wrong, and nothing takes long.
+    /// Whether nothing goes wrong, nothing takes long, and all clocks agree.
     pub(super) fn is_quiet(&self) -> bool {
-        self.faults.is_empty() && self.rates == Rates::default()
+        self.clock_ms == 0 && self.faults.is_empty() && self.rates == Rates::default()
     }
 
     /// Whether a decision may be refused for the clocks alone.
     pub(super) fn clocks_may_refuse(&self) -> bool {
         self.most_ahead_ms < 3 * self.clock_ms
-    }
-}
-
-impl Fault {
-    fn is_hard_on_books(self) -> bool {
-        matches!(
-            self,
-            Self::Crash
-                | Self::CrashSoon
-                | Self::Pause
-                | Self::StateLosesASecond
-                | Self::StateWiped
-        )
     }
 }

@@ -47,7 +47,9 @@ pub(super) async fn come_to_rest(mesh: &Arc<Mesh>, calls: Vec<Call>) {
     if world.is_violated() {
         return;
     }
-    if shape.clocks_may_refuse() {
+    // A store that forgot the other authority's decisions cannot number its own above them: time must.
+    let unequal = shape.shared && mesh.has_lost();
+    if shape.clocks_may_refuse() || unequal {
         mesh.sites.iter().for_each(|site| site.clock.set(0));
         sleep(Duration::from_millis(4 * shape.clock_ms)).await;
     }

@@ -40,7 +40,7 @@ pub(super) fn routed(world: &World, seen: &Seen) {
 /// A delivery was settled: nothing of it may be lost now.
 pub(super) fn check(world: &Arc<World>, settling: &Settling, seen: &Seen) {
     let lost = match &seen.ack_event_id {
-        Some(answered) => answer_is_lost(world, settling, answered),
+        Some(answered) => answer_is_lost(world, settling, answered, seen.signed),
         None => event_is_lost(world, &settling.disk, seen),
     };
     if let Some(why) = lost {
@@ -68,16 +68,23 @@ fn event_is_lost(world: &World, disk: &Disk, seen: &Seen) -> Option<&'static str
     let version = Cursor { ts: seen.ts, event_id: seen.event_id.clone(), source: None };
     let in_effect = disk.cursor(&key).is_some_and(|cursor| cursor >= version);
     // A process remembers versions that its store has lost, and takes nothing older.
-    let excused = declined || disk.losses() > 0;
+    let excused = declined || given_up || disk.losses() > 0;
     (!in_effect && !excused).then_some("it did not take effect")
 }
 
 /// An answer is recorded in the row or in the books, or nothing follows from it any more.
-fn answer_is_lost(world: &World, settling: &Settling, answered: &EventId) -> Option<&'static str> {
+fn answer_is_lost(
+    world: &World,
+    settling: &Settling,
+    answered: &EventId,
+    signed: bool,
+) -> Option<&'static str> {
     let sent = world.model().event(answered).cloned()?;
     let Settling { disk, tables } = settling;
     let tables = tables.as_ref()?;
-    if disk.losses() > 0 || tables.owner != sent.source {
+    // What cannot be believed is let go of, and what is not known any more.
+    let believed = signed || tables.receive_only.contains(&sent.target);
+    if !believed || disk.losses() > 0 || tables.owner != sent.source {
         return None;
     }
     let row = tables.memory.rows(&sent.key).into_iter().find(|row| row.target == sent.target)?;

@@ -82,7 +82,8 @@ fn may_fail(mesh: &Mesh, owned: &Owned, row: &RowView) -> bool {
     }
     let superseded = reason.starts_with("the target holds a newer version");
     let refused = reason.starts_with("ts:") && mesh.shape.clocks_may_refuse();
-    owned.is_shared() && (superseded || refused)
+    let unusable = reason.starts_with("store:") && site.disk.refusals() > 0;
+    owned.is_shared() && (superseded || refused || unusable)
 }
 
 /// Every store that the newest decision concerns holds it.
