@@ -162,9 +162,10 @@ impl Ledger {
         self.change_revision(key, |record| record.settle(revision)).await
     }
 
-    /// Longest wait for a decision that another process is making.
+    /// Longest wait for a decision that another process is making: the longest remainder of a lease
+    /// that counts, since the other's clock may be ahead.
     pub(crate) fn longest_wait(&self) -> Duration {
-        self.timing.operation_lease + Duration::from_secs(1)
+        2 * self.timing.operation_lease + Duration::from_secs(1)
     }
 
     /// A decision failed, and the management side may hold it all the same.

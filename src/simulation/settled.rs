@@ -10,6 +10,7 @@ use super::model::Sent;
 use super::world::World;
 use crate::cursor::Cursor;
 use crate::id::{CredentialKey, EventId, PeerQueue};
+use crate::management::RowStatus;
 
 /// Remembers what an event stands for, before the broker has it.
 pub(super) fn published(world: &World, by: &str, to: &PeerQueue, seen: &Seen) {
@@ -88,7 +89,9 @@ fn answer_is_lost(
         return None;
     }
     let row = tables.memory.rows(&sent.key).into_iter().find(|row| row.target == sent.target)?;
-    let recorded = row.revision.get() != sent.revision || !is_open(&row);
+    // A row that is pending is published again, whatever was answered, and answered again.
+    let asked_again = row.status == RowStatus::Pending;
+    let recorded = row.revision.get() != sent.revision || !is_open(&row) || asked_again;
     let kept = disk
         .flight(&sent.key, &sent.target)
         .is_some_and(|flight| flight.event_id == *answered && flight.answer.is_some());

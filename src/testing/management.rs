@@ -114,6 +114,7 @@ macro_rules! management_conformance {
             marks: marks_of_another_revision_change_nothing,
             marks: rows_that_do_not_exist_are_stale,
             marks: a_success_stays_a_success,
+            marks: a_settled_error_is_not_opened_again,
             marks: a_success_may_follow_an_error,
             marks: an_error_to_be_retried_is_outstanding,
             marks: a_batch_is_answered_entry_by_entry,
