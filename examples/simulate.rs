@@ -1,5 +1,5 @@
 //! Runs the simulation: many seeds, or one with its trace. `docs/testing.md` explains it.
-#![allow(clippy::unwrap_used, reason = "a wrong argument ends the program")]
+#![allow(clippy::unwrap_used, reason = "without an output there is nothing to do")]
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -46,7 +46,8 @@ fn options() -> Option<Options> {
 
 fn main() -> ExitCode {
     let Some(options) = options() else {
-        writeln!(std::io::stderr(), "{USAGE}").unwrap();
+        let mut err = std::io::stderr();
+        writeln!(err, "{USAGE}").unwrap();
         return ExitCode::from(2);
     };
     let (begun, next) = (Instant::now(), AtomicU64::new(0));
@@ -73,8 +74,9 @@ fn main() -> ExitCode {
     let (failed, seconds) = (failed.into_inner(), begun.elapsed().as_secs_f64());
     #[allow(clippy::cast_precision_loss)]
     let rate = options.seeds as f64 / seconds;
+    let mut out = std::io::stdout();
     writeln!(
-        std::io::stdout(),
+        out,
         "{} seeds from {}, {failed} failed; {} steps, traces {:016x}, {seconds:.0} s, {rate:.0} seeds/s",
         options.seeds,
         options.from,

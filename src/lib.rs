@@ -97,6 +97,8 @@ mod core;
 #[cfg(feature = "propagation")]
 mod decision;
 #[cfg(feature = "propagation")]
+mod doubts;
+#[cfg(feature = "propagation")]
 mod gate;
 #[cfg(feature = "propagation")]
 mod inbound;

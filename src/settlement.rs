@@ -21,15 +21,6 @@ pub(crate) struct Settlement {
     pub(crate) answer: Answer,
 }
 
-/// Where the revision of an answer is known from. Exhaustive: the rule differs for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// From the books alone: in doubt, a sync has to look at the management side first.
-    Received,
-    /// From the management side, just now.
-    Read,
-}
-
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Concluded {
@@ -66,7 +57,6 @@ pub(crate) async fn settle(
     core: &Core,
     management: &dyn Management,
     answers: &[Settlement],
-    origin: Origin,
 ) -> Vec<Result<Concluded, Unsettled>> {
     // The gate before the locks: whoever records "sent" needs the same locks to get through it.
     for answer in answers {
@@ -81,7 +71,7 @@ pub(crate) async fn settle(
         Ok(currencies) => currencies
             .into_iter()
             .zip(held)
-            .map(|(currency, held)| judged(if held { currency } else { Currency::Busy }, origin))
+            .map(|(currency, held)| judged(if held { currency } else { Currency::Busy }))
             .collect(),
         Err(error) => answers.iter().map(|_| Err(Unsettled::State(error.clone()))).collect(),
     };
@@ -96,13 +86,12 @@ pub(crate) async fn settle(
     results
 }
 
-fn judged(currency: Currency, origin: Origin) -> Result<Concluded, Unsettled> {
+fn judged(currency: Currency) -> Result<Concluded, Unsettled> {
     match currency {
         Currency::Current => Ok(Concluded::Recorded),
-        Currency::Unsure if origin == Origin::Read => Ok(Concluded::Recorded),
         Currency::Outdated if is_on(Mutation::RevisionIgnored) => Ok(Concluded::Recorded),
         Currency::Outdated => Ok(Concluded::Outdated),
-        Currency::Busy | Currency::Unsure => Err(Unsettled::Busy),
+        Currency::Busy => Err(Unsettled::Busy),
     }
 }
 
@@ -189,7 +178,9 @@ async fn still_current(core: &Core, failures: Vec<TargetError>) -> Option<Vec<Ta
     match core.ledger.currencies(&rows).await {
         Ok(currencies) => {
             let rows = failures.into_iter().zip(currencies);
-            Some(rows.filter(|(_, c)| c.stands()).map(|(failure, _)| failure).collect())
+            Some(
+                rows.filter(|(_, c)| *c == Currency::Current).map(|(failure, _)| failure).collect(),
+            )
         }
         Err(error) => {
             let reason = error.to_string();
@@ -209,7 +200,7 @@ pub(crate) async fn report_found(
 ) -> Result<(), Unsettled> {
     let _guards = core.locks.settle(std::iter::once(key)).await;
     let currencies = core.ledger.currencies(&[(key, revision)]).await.map_err(Unsettled::State)?;
-    if !currencies.iter().all(|currency| currency.stands()) {
+    if currencies != [Currency::Current] {
         return Ok(());
     }
     report(core, management, key, revision, outcome).await.map_err(Unsettled::Management)

@@ -35,6 +35,7 @@ const LAYERS: &[&str] = &[
     "locks",
     "sources",
     "recent",
+    "doubts",
     "core",
     "settlement",
     "inbound",

@@ -14,7 +14,7 @@ use crate::event::{Event, Refusal};
 use crate::id::EventId;
 use crate::ledger::{Answer, InFlight};
 use crate::mutation::{Mutation, is_on};
-use crate::settlement::{self, Concluded, Origin, Settlement, Unsettled};
+use crate::settlement::{self, Concluded, Settlement, Unsettled};
 use crate::wire::{AckReceived, AckResult, Held};
 
 /// Most answers of one round.
@@ -88,7 +88,7 @@ async fn round(core: Arc<Core>, batch: Batch) -> Batch {
             }
         }
     }
-    let results = settlement::settle(&core, &*management, &settlements, Origin::Received).await;
+    let results = settlement::settle(&core, &*management, &settlements).await;
     conclude(&core, settling, settlements, results).await
 }
 

@@ -120,10 +120,8 @@ impl Ledger {
     ) -> Decided<Claim> {
         let InFlight { key, target, revision, .. } = &row.flight;
         let known: RevisionRecord = parse(read, 1).unwrap_or_default();
-        let currency = known.currency(*revision, now_ms, self.timing.operation_lease);
-        match currency {
-            // The row was just read at the management side.
-            Currency::Current | Currency::Unsure => {}
+        match known.currency(*revision) {
+            Currency::Current => {}
             Currency::Busy => return (Claim::Busy, Vec::new()),
             Currency::Outdated => return (Claim::Outdated, Vec::new()),
         }

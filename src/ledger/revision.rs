@@ -44,20 +44,11 @@ pub(crate) enum Opened {
 pub(crate) enum Currency {
     /// No newer one is known.
     Current,
-    /// A decision is being made that may replace it at any moment.
+    /// A decision is being made that may replace it at any moment, or ended in doubt: its process
+    /// died, or never learnt whether the management side recorded it.
     Busy,
-    /// A decision was begun that may have replaced it: its process died, or never learnt whether
-    /// the management side recorded it. What the management side said since then decides.
-    Unsure,
     /// A newer one is current.
     Outdated,
-}
-
-impl Currency {
-    /// Whether it counts as current for who has it from the management side.
-    pub(crate) fn stands(self) -> bool {
-        matches!(self, Self::Current | Self::Unsure)
-    }
 }
 
 impl RevisionRecord {
@@ -109,6 +100,11 @@ impl RevisionRecord {
         }
     }
 
+    /// The decision that ended in doubt, if one did.
+    fn doubt(&self, now_ms: u64, lease: Duration) -> Option<u64> {
+        (self.open != 0 && !self.is_open(now_ms, lease)).then_some(self.open)
+    }
+
     /// Whether the management side holds the revision is not known. Nobody waits for its decision.
     fn suspend(&mut self, revision: Revision) {
         if self.open == revision.get() {
@@ -117,11 +113,11 @@ impl RevisionRecord {
     }
 
     /// How a revision stands.
-    pub(super) fn currency(&self, revision: Revision, now_ms: u64, lease: Duration) -> Currency {
+    pub(super) fn currency(&self, revision: Revision) -> Currency {
         if self.current > revision.get() {
             Currency::Outdated
         } else if self.open > revision.get() {
-            if self.is_open(now_ms, lease) { Currency::Busy } else { Currency::Unsure }
+            Currency::Busy
         } else {
             Currency::Current
         }
@@ -177,6 +173,31 @@ impl Ledger {
         self.change_revision(key, |record| record.suspend(revision)).await
     }
 
+    /// Which decision about each credential ended in doubt, if one did.
+    pub(crate) async fn doubts(
+        &self,
+        keys: &[&CredentialKey],
+    ) -> Result<Vec<Option<u64>>, StoreError> {
+        let (now_ms, lease) = (self.clock.now_ms(), self.timing.operation_lease);
+        let known = self.revisions(keys).await?;
+        Ok(known.iter().map(|record| record.doubt(now_ms, lease)).collect())
+    }
+
+    /// The management side does not hold the decision that ended in doubt.
+    pub(crate) async fn dismiss_doubt(
+        &self,
+        key: &CredentialKey,
+        doubt: u64,
+    ) -> Result<(), StoreError> {
+        let (now_ms, lease) = (self.clock.now_ms(), self.timing.operation_lease);
+        self.change_revision(key, |record| {
+            if record.doubt(now_ms, lease) == Some(doubt) {
+                (record.open, record.open_until_ms) = (0, 0);
+            }
+        })
+        .await
+    }
+
     /// A decision came to nothing.
     pub(crate) async fn abandon_revision(
         &self,
@@ -199,10 +220,9 @@ impl Ledger {
         rows: &[(&CredentialKey, Revision)],
     ) -> Result<Vec<Currency>, StoreError> {
         let keys: Vec<_> = rows.iter().map(|(key, _)| *key).collect();
-        let (now_ms, lease) = (self.clock.now_ms(), self.timing.operation_lease);
         let known = self.revisions(&keys).await?.into_iter();
         let pairs = known.zip(rows);
-        Ok(pairs.map(|(known, (_, revision))| known.currency(*revision, now_ms, lease)).collect())
+        Ok(pairs.map(|(known, (_, revision))| known.currency(*revision)).collect())
     }
 
     /// Which of these revisions the authority's own store may lack although they are current.
@@ -211,12 +231,11 @@ impl Ledger {
         rows: &[(&CredentialKey, Revision)],
     ) -> Result<Vec<bool>, StoreError> {
         let keys: Vec<_> = rows.iter().map(|(key, _)| *key).collect();
-        let (now_ms, lease) = (self.clock.now_ms(), self.timing.operation_lease);
         let known = self.revisions(&keys).await?.into_iter();
         Ok(known
             .zip(rows)
             .map(|(known, (_, revision))| {
-                !known.is_local(*revision) && known.currency(*revision, now_ms, lease).stands()
+                !known.is_local(*revision) && known.currency(*revision) == Currency::Current
             })
             .collect())
     }
@@ -313,22 +332,37 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_that_ended_in_doubt_leaves_the_one_before_unsure_and_holds_up_nobody() {
+    fn a_decision_that_ended_in_doubt_holds_up_what_came_before_and_no_other_decision() {
         let mut record = RevisionRecord::default();
         record.open(None, 0, 1_000, LEASE);
         record.settle(revision(1_000));
         record.open(None, 0, 2_000, LEASE);
         record.suspend(revision(2_000));
-        assert_eq!(record.currency(revision(1_000), 2_001, LEASE), Currency::Unsure);
-        assert_eq!(record.currency(revision(2_000), 2_001, LEASE), Currency::Current);
+        assert_eq!(record.currency(revision(1_000)), Currency::Busy);
+        assert_eq!(record.currency(revision(2_000)), Currency::Current);
+        assert_eq!(record.doubt(2_001, LEASE), Some(2_000));
         let mut decided_again = record;
         assert_eq!(decided_again.open(None, 0, 2_001, LEASE), Opened::Yes(revision(2_001)));
         // As when its process died.
         let mut lapsed = record;
         lapsed.open(None, 0, 3_000, LEASE);
-        assert_eq!(lapsed.currency(revision(1_000), 3_100, LEASE), Currency::Unsure);
+        assert_eq!(lapsed.currency(revision(1_000)), Currency::Busy);
         record.settle(revision(2_000));
-        assert_eq!(record.currency(revision(1_000), 2_001, LEASE), Currency::Outdated);
+        assert_eq!(record.currency(revision(1_000)), Currency::Outdated);
+    }
+
+    #[test]
+    fn no_remainder_of_a_lease_that_counts_is_longer_than_the_longest_wait() {
+        let state = std::sync::Arc::new(crate::state::MemoryState::new());
+        let timing = crate::ledger::Timing { operation_lease: LEASE, ..Default::default() };
+        let clock = std::sync::Arc::new(crate::clock::SystemClock);
+        let ledger = Ledger::new(state, clock, "p".into(), timing);
+        // By a replica whose clock is ahead.
+        let mut record = RevisionRecord::default();
+        record.open(None, 0, 1_000_000, LEASE);
+        let until = 1_000_000 + ms(LEASE);
+        let longest = (0..until).rev().take_while(|now| record.is_open(*now, LEASE)).count() as u64;
+        assert!(longest >= ms(LEASE) && longest <= ms(ledger.longest_wait()), "{longest}");
     }
 
     #[test]
@@ -338,7 +372,7 @@ mod tests {
         record.settle(revision(1_000));
         record.open(None, 0, 2_000, LEASE);
         record.close(revision(2_000));
-        assert_eq!(record.currency(revision(1_000), 2_001, LEASE), Currency::Current);
+        assert_eq!(record.currency(revision(1_000)), Currency::Current);
     }
 
     #[test]
@@ -347,10 +381,10 @@ mod tests {
         record.open(None, 0, 1_000, LEASE);
         record.open(None, 0, 2_000, LEASE);
         record.settle(revision(1_000));
-        assert_eq!(record.currency(revision(1_000), 2_000, LEASE), Currency::Busy);
+        assert_eq!(record.currency(revision(1_000)), Currency::Busy);
         record.settle(revision(2_000));
         record.settle(revision(1_000));
-        assert_eq!(record.currency(revision(1_000), 2_000, LEASE), Currency::Outdated);
+        assert_eq!(record.currency(revision(1_000)), Currency::Outdated);
         assert!(record.is_local(revision(2_000)));
     }
 

@@ -9,6 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use super::delivery::{Attempt, Claimed, Delivered, deliver};
+use super::doubts::clear_doubts;
 use super::local::bring_up;
 use super::rows::{Job, Report, Unusable, Work, check};
 use super::targets::{Declarations, DeclaredTargets};
@@ -16,11 +17,11 @@ use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
 use crate::gate::Passage;
-use crate::ledger::{Claim, InFlight};
+use crate::ledger::{Claim, Currency, InFlight};
 use crate::management::{
     FetchPending, Management, PendingPage, PendingPropagation, TargetError, TargetSent,
 };
-use crate::settlement::{self, Origin, Settlement, row_key};
+use crate::settlement::{self, Settlement, row_key};
 
 /// What a sync did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +86,7 @@ impl Pass {
             let fetched = self.management.fetch_pending_propagations(request.clone()).await;
             let PendingPage { entries, next } = fetched?;
             self.summary.propagations_read += entries.len() as u64;
+            clear_doubts(&self.core, &entries).await?;
             let (jobs, reports) = self.sort_out(entries).await;
             let (jobs, reports) = self.make_local(jobs, reports).await?;
             for report in reports {
@@ -234,9 +236,7 @@ impl Pass {
         if answered.is_empty() {
             return;
         }
-        // Their rows were just read at the management side, at these revisions.
-        let settled =
-            settlement::settle(&self.core, &*self.management, &answered, Origin::Read).await;
+        let settled = settlement::settle(&self.core, &*self.management, &answered).await;
         for error in settled.into_iter().filter_map(Result::err) {
             let reason = error.to_string();
             self.core.hub.emit(Event::Retrying { what: "settling an answer", reason });
@@ -333,7 +333,7 @@ impl Pass {
             Ok(currencies) => currencies,
             Err(error) => return self.not_recorded(&error),
         };
-        let current = sent.iter().zip(currencies).filter(|(_, currency)| currency.stands());
+        let current = sent.iter().zip(currencies).filter(|(_, c)| *c == Currency::Current);
         let sent: Vec<TargetSent> = current.map(|(entry, _)| entry.clone()).collect();
         if sent.is_empty() || self.management.mark_target_sent(&sent).await.is_ok() {
             return;

@@ -328,6 +328,7 @@ impl Builder {
             gate: crate::gate::Gate::default(),
             locks: crate::locks::CredentialLocks::default(),
             recent: crate::recent::RecentVersions::default(),
+            doubts: crate::doubts::Doubts::default(),
             limits: self.limits,
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),

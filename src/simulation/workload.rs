@@ -53,7 +53,10 @@ pub(super) async fn run(mesh: &Arc<Mesh>) -> Vec<Call> {
 
 /// Syncs as a peer does that syncs in the background, for ever.
 pub(super) async fn sync_on(site: Arc<Site>, every_ms: u64) {
-    while every_ms > 0 {
+    if every_ms == 0 {
+        return;
+    }
+    loop {
         let ms = site.world.random().between(1, every_ms);
         tokio::time::sleep(Duration::from_millis(ms)).await;
         let Some(process) = site.process() else { continue };
@@ -99,10 +102,11 @@ pub(super) fn ensure(mesh: &Mesh, owned: &Owned) -> Ensure {
     let mut ensure = Ensure::new(key.client_id.clone(), secret(mesh)).track(key.track);
     let rules: [&[&str]; 3] = [&[], &["10.0.0.0/8"], &["192.0.2.7", "2001:db8::/32"]];
     let mut random = mesh.world.random();
-    if random.chance(300) {
-        if let Ok(rules) = AllowedIps::parse(*random.pick(&rules)) {
-            ensure = ensure.allowed_ips(rules);
-        }
+    let chosen = random.pick::<&[&str]>(&rules);
+    if random.chance(300)
+        && let Ok(rules) = AllowedIps::parse(chosen)
+    {
+        ensure = ensure.allowed_ips(rules);
     }
     if random.chance(300) {
         let far = super::world::EPOCH_MS + 1_000_000_000_000;

@@ -5,6 +5,7 @@ use hmac_propagator::simulation::{Plan, run};
 const PART: u64 = 150;
 
 fn part(number: u64) {
+    let mut steps = 0;
     for seed in number * PART..(number + 1) * PART {
         let report = run(seed, &Plan::new());
         assert_eq!(
@@ -12,8 +13,9 @@ fn part(number: u64) {
             Vec::<String>::new(),
             "seed {seed}: cargo run --release --features simulation --example simulate -- --seed {seed}"
         );
-        assert!(report.steps > 20, "seed {seed}: next to nothing happened");
+        steps += report.steps;
     }
+    assert!(steps > PART * 300, "next to nothing happened: {steps} steps");
 }
 
 #[test]
