@@ -51,6 +51,20 @@ pub(crate) enum Currency {
     Outdated,
 }
 
+/// Whether the authority's own store holds a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Locality {
+    /// It does.
+    Held,
+    /// It may lack it.
+    Lacking,
+    /// It may lack it, and a decision that may replace it is open: it is not to be brought up, nor
+    /// passed on as if it were there.
+    Undecided,
+    /// A newer one is current.
+    Outdated,
+}
+
 impl RevisionRecord {
     /// A number greater than the clock, than everything issued, than everything seen (`cursor`) and
     /// not smaller than `floor`.
@@ -123,9 +137,16 @@ impl RevisionRecord {
         }
     }
 
-    /// Whether the authority's own store is known to hold this revision.
-    fn is_local(&self, revision: Revision) -> bool {
-        self.local && self.current == revision.get()
+    /// Whether the authority's own store holds this revision.
+    fn locality(&self, revision: Revision) -> Locality {
+        if self.local && self.current == revision.get() {
+            return Locality::Held;
+        }
+        match self.currency(revision) {
+            Currency::Current => Locality::Lacking,
+            Currency::Busy => Locality::Undecided,
+            Currency::Outdated => Locality::Outdated,
+        }
     }
 }
 
@@ -225,19 +246,14 @@ impl Ledger {
         Ok(pairs.map(|(known, (_, revision))| known.currency(*revision)).collect())
     }
 
-    /// Which of these revisions the authority's own store may lack although they are current.
-    pub(crate) async fn not_local(
+    /// Whether the authority's own store holds each of these revisions.
+    pub(crate) async fn localities(
         &self,
         rows: &[(&CredentialKey, Revision)],
-    ) -> Result<Vec<bool>, StoreError> {
+    ) -> Result<Vec<Locality>, StoreError> {
         let keys: Vec<_> = rows.iter().map(|(key, _)| *key).collect();
         let known = self.revisions(&keys).await?.into_iter();
-        Ok(known
-            .zip(rows)
-            .map(|(known, (_, revision))| {
-                !known.is_local(*revision) && known.currency(*revision) == Currency::Current
-            })
-            .collect())
+        Ok(known.zip(rows).map(|(known, (_, revision))| known.locality(*revision)).collect())
     }
 
     async fn change_revision(
@@ -366,6 +382,24 @@ mod tests {
     }
 
     #[test]
+    fn the_own_store_is_not_taken_to_hold_what_an_open_decision_may_replace() {
+        let mut record = RevisionRecord::default();
+        record.open(None, 0, 1_000, LEASE);
+        assert_eq!(record.locality(revision(1_000)), Locality::Lacking);
+        // Recorded at the management side, but not settled here: the next decision is being made.
+        record.suspend(revision(1_000));
+        record.open(None, 0, 2_000, LEASE);
+        assert_eq!(record.locality(revision(1_000)), Locality::Undecided);
+        record.close(revision(2_000));
+        assert_eq!(record.locality(revision(1_000)), Locality::Lacking);
+        record.settle(revision(1_000));
+        record.open(None, 0, 3_000, LEASE);
+        assert_eq!(record.locality(revision(1_000)), Locality::Held);
+        record.settle(revision(3_000));
+        assert_eq!(record.locality(revision(1_000)), Locality::Outdated);
+    }
+
+    #[test]
     fn a_decision_that_came_to_nothing_leaves_the_one_before_current() {
         let mut record = RevisionRecord::default();
         record.open(None, 0, 1_000, LEASE);
@@ -385,7 +419,7 @@ mod tests {
         record.settle(revision(2_000));
         record.settle(revision(1_000));
         assert_eq!(record.currency(revision(1_000)), Currency::Outdated);
-        assert!(record.is_local(revision(2_000)));
+        assert_eq!(record.locality(revision(2_000)), Locality::Held);
     }
 
     #[test]
