@@ -19,8 +19,9 @@
 //!    adapter that ignores this rule, but only the database can decide a race between two replicas.
 //! 2. **Status only moves forward** within a revision: pending, sent, then success or error.
 //!    [`Management::mark_target_sent`] touches rows that are open, never one that is `success` or
-//!    an `error` without a time to try again. A success may follow an error (the target was mended), an error never follows a
-//!    success.
+//!    an `error` without a time to try again; neither does [`Management::mark_target_error`] with a
+//!    time to try again. A success may follow an error (the target was mended), an error never
+//!    follows a success.
 //! 3. **Repeats are harmless.** Every callback may be called again with the same input, after a
 //!    crash or a lost answer, and must then end in the same rows and the same answer.
 //! 4. **Lock the credential** (`SELECT … FOR UPDATE` on its row, or a serialisable transaction) in
@@ -129,8 +130,8 @@ pub trait Management: Send + Sync + fmt::Debug + 'static {
     ) -> Result<Vec<Marked>, ManagementError>;
 
     /// Deliveries failed: each row that is at that revision and not `success` becomes `error` with
-    /// the reason. With `retry_at` it stays open and is fetched again at that time; without, it is
-    /// settled. One answer per entry, in their order.
+    /// the reason. With `retry_at` it stays open and is fetched again at that time (and a row that is
+    /// settled stays as it is: its target's answer came first); without, it is settled. One answer per entry, in their order.
     async fn mark_target_error(
         &self,
         failed: &[TargetError],

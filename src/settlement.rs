@@ -11,6 +11,7 @@ use crate::management::{
     Answered, FullyPropagated, Management, ManagementError, Marked, Outcome, RowKey, TargetError,
     TargetSuccess,
 };
+use crate::mutation::{Mutation, is_on};
 
 /// A revision and what it decided.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +59,7 @@ pub(crate) enum Unsettled {
     Management(ManagementError),
     #[error("the state store failed: {0}")]
     State(StoreError),
-    #[error("a decision about its credential is being made")]
+    #[error("a decision about its credential is being made, or ended in doubt")]
     Busy,
 }
 
@@ -110,6 +111,7 @@ pub(crate) async fn settle(
 fn judged(currency: Currency) -> Result<Concluded, Unsettled> {
     match currency {
         Currency::Current => Ok(Concluded::Recorded),
+        Currency::Outdated if is_on(Mutation::RevisionIgnored) => Ok(Concluded::Recorded),
         Currency::Outdated => Ok(Concluded::Outdated),
         Currency::Busy => Err(Unsettled::Busy),
     }
@@ -273,6 +275,10 @@ async fn follow_up(
     marked: Marked,
 ) -> Result<Option<Event>, ManagementError> {
     match marked {
+        Marked::Outstanding if is_on(Mutation::PlainClearedEarly) => {
+            let decided = Decided { revision: flight.revision, removed: flight.removed };
+            record(core, management, &flight.key, decided, Outcome::Success).await.map(Some)
+        }
         Marked::Outstanding | Marked::Stale => Ok(None),
         Marked::Settled { succeeded, failed } => {
             let outcome = Outcome::of(succeeded, failed);

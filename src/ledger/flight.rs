@@ -9,6 +9,7 @@ use super::{Ledger, ms, parse, print};
 use crate::error::StoreError;
 use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
 use crate::management::{Proof, RowStatus};
+use crate::mutation::{Mutation, is_on};
 use crate::state::{Decided, Write, transact};
 
 /// How long records live that nobody touches. Longer than any target is expected to stay away;
@@ -135,8 +136,7 @@ impl Ledger {
     ) -> Decided<Claim> {
         let InFlight { key, target, revision, .. } = &row.flight;
         let known: RevisionRecord = parse(read, 1).unwrap_or_default();
-        let currency = known.currency(*revision, now_ms, self.timing.operation_lease);
-        match currency {
+        match known.currency(*revision) {
             Currency::Current => {}
             Currency::Busy => return (Claim::Busy, Vec::new()),
             Currency::Outdated => return (Claim::Outdated, Vec::new()),
@@ -162,10 +162,13 @@ impl Ledger {
         };
         let tried = Some(Tried { attempts: record.attempts, at_ms: now_ms });
         let flight = InFlight { tried, ..row.flight.clone() };
-        let writes = vec![
+        let mut writes = vec![
             Write::set_for(self.flight_key(key, target), print(&record), KEPT),
             Write::set_for(self.event_key(&record.event_id), print(&flight), KEPT),
         ];
+        if is_on(Mutation::RecordedLate) {
+            writes.truncate(1);
+        }
         let claim = if may_be_queued { Claim::PublishUnlessQueued } else { Claim::Publish };
         (claim(ticket), writes)
     }
@@ -178,6 +181,9 @@ impl Ledger {
         now_ms: u64,
     ) -> (FlightRecord, bool) {
         let (event_id, attempts, placed) = match old {
+            Some(old) if is_on(Mutation::EventIdAnew) => {
+                (row.fresh_event.clone(), old.attempts, false)
+            }
             Some(old) => {
                 // A row that is still pending was never confirmed: to wait for a copy that may not
                 // exist would starve it behind a backlog. The price is one copy too many at most.
@@ -233,6 +239,13 @@ impl Ledger {
             },
         )
         .await
+    }
+
+    /// What [`Mutation::RecordedLate`] does too late.
+    #[cfg(feature = "simulation")]
+    pub(crate) async fn record_late(&self, flight: &InFlight, event_id: &EventId) {
+        let write = Write::set_for(self.event_key(event_id), print(flight), KEPT);
+        let _ = self.state.commit(&[crate::state::Transaction::default().write(write)]).await;
     }
 
     /// What each event id stands for; `None`: unknown.

@@ -119,6 +119,7 @@ macro_rules! management_conformance {
             marks: a_late_sent_does_not_open_what_is_settled,
             marks: an_answer_brings_what_was_not_recorded_as_sent,
             marks: a_time_beyond_all_bounds_is_never,
+            marks: a_settled_error_is_not_opened_again,
             marks: a_success_may_follow_an_error,
             marks: an_error_to_be_retried_is_outstanding,
             marks: a_batch_is_answered_entry_by_entry,

@@ -119,9 +119,10 @@ impl Row {
 
     pub(super) fn failed(&mut self, worker: &str, entry: &TargetError) {
         // A failure for good comes from the target or from the row itself, whoever tells of it. One
-        // that is tried again is a worker's own experience.
+        // that is tried again is a worker's own experience: it says nothing against an answer.
         let own_experience = entry.retry_at_ms.is_some();
-        if self.status == RowStatus::Success || own_experience && self.is_taken_from(worker) {
+        let overruled = own_experience && (!self.is_open() || self.is_taken_from(worker));
+        if self.status == RowStatus::Success || overruled {
             return;
         }
         self.status = RowStatus::Error;

@@ -130,6 +130,18 @@ pub async fn a_success_may_follow_an_error(fixture: &dyn Fixture) {
     assert_eq!(mended.proof, Some(Proof::ReceiveOnly));
 }
 
+/// The target's answer came while its event was still being sent.
+pub async fn a_settled_error_is_not_opened_again(fixture: &dyn Fixture) {
+    two_rows(fixture).await;
+    fail(fixture, failed("a", "b", 7, None)).await;
+    let before = row(fixture, "a", "b").await;
+    send(fixture, sent("a", "b", 7, "event")).await;
+    assert_eq!(fail(fixture, failed("a", "b", 7, Some(LATER))).await, Marked::Outstanding);
+    assert_eq!(row(fixture, "a", "b").await, before);
+    let settled = Marked::Settled { succeeded: 1, failed: 1 };
+    assert_eq!(succeed(fixture, applied("a", "c", 7)).await, settled);
+}
+
 /// It does not count as failed before it is given up, and may be sent again.
 pub async fn an_error_to_be_retried_is_outstanding(fixture: &dyn Fixture) {
     two_rows(fixture).await;
