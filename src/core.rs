@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::cursor::Timestamp;
+use crate::doubts::Doubts;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::event::EventHub;
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) gate: Gate,
     pub(crate) locks: CredentialLocks,
     pub(crate) recent: RecentVersions,
+    /// Decisions in doubt that this process has seen.
+    pub(crate) doubts: Doubts,
     pub(crate) limits: Limits,
     /// Cancelled when the peer closes: nothing new is begun.
     pub(crate) stop: CancellationToken,
@@ -111,8 +114,9 @@ impl Core {
     pub(crate) async fn pause(&self, failures: u32) -> bool {
         let delay = self.limits.retry.delay(failures, &*self.entropy);
         tokio::select! {
-            () = tokio::time::sleep(delay) => true,
+            biased;
             () = self.abort.cancelled() => false,
+            () = tokio::time::sleep(delay) => true,
         }
     }
 }

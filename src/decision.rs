@@ -40,18 +40,30 @@ pub(crate) async fn decide(
     let mut floor = 0;
     for _ in 0..ROUNDS {
         let revision = open(core, key, floor).await?;
-        let failure = match attempt(core, &*management, key, request, revision).await {
+        let failed = match attempt(core, &*management, key, request, revision).await {
             Ok(recorded) => return Ok((recorded, revision)),
-            Err(failure) => failure,
+            Err(failed) => failed,
         };
         // If this fails, others (and the next round) wait for the lease to end: a delay, no fault.
-        let _ = core.ledger.abandon_revision(key, revision).await;
-        match failure {
+        // In doubt the revision before must not count as current: an answer to it would be taken
+        // for one to this revision by a management side that does not look at revisions.
+        let _ = if failed.maybe_recorded {
+            core.ledger.suspend_revision(key, revision).await
+        } else {
+            core.ledger.abandon_revision(key, revision).await
+        };
+        match failed.why {
             Failure::Overtaken(least) => floor = least,
             Failure::Final(error) => return Err(error),
         }
     }
     Err(Error::new(ErrorKind::Superseded, "newer decisions kept overtaking this one"))
+}
+
+struct Failed {
+    why: Failure,
+    /// The management side may hold the decision all the same.
+    maybe_recorded: bool,
 }
 
 enum Failure {
@@ -60,13 +72,19 @@ enum Failure {
     Final(Error),
 }
 
-impl From<ManagementError> for Failure {
+impl From<ManagementError> for Failed {
     fn from(error: ManagementError) -> Self {
         match error.kind() {
             ManagementErrorKind::StaleRevision(current) => {
-                Self::Overtaken(current.get().saturating_add(1))
+                let least = current.get().saturating_add(1);
+                Self { why: Failure::Overtaken(least), maybe_recorded: false }
             }
-            _ => Self::Final(error.into()),
+            ManagementErrorKind::UnknownTarget(_) => {
+                Self { why: Failure::Final(error.into()), maybe_recorded: false }
+            }
+            ManagementErrorKind::Transient | ManagementErrorKind::Permanent => {
+                Failure::Final(error.into()).after_record()
+            }
         }
     }
 }
@@ -74,6 +92,12 @@ impl From<ManagementError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Final(error.into())
+    }
+}
+
+impl Failure {
+    fn after_record(self) -> Failed {
+        Failed { why: self, maybe_recorded: true }
     }
 }
 
@@ -106,17 +130,19 @@ async fn attempt(
     key: &CredentialKey,
     request: &Request,
     revision: Revision,
-) -> Result<Recorded, Failure> {
+) -> Result<Recorded, Failed> {
     let recorded = request.record(management, key, revision, core.clock.now_ms()).await?;
     let Some(recorded) = recorded else {
         let error = Error::new(
             ErrorKind::UnknownClient,
             format!("no credential of `{}` on track {}", key.client_id, key.track),
         );
-        return Err(Failure::Final(error));
+        return Err(Failed { why: Failure::Final(error), maybe_recorded: false });
     };
-    apply_locally(core, key, request, &recorded.stored, revision).await?;
-    core.ledger.settle_revision(key, revision).await?;
+    let applied = apply_locally(core, key, request, &recorded.stored, revision).await;
+    applied.map_err(Failure::after_record)?;
+    let settled = core.ledger.settle_revision(key, revision).await;
+    settled.map_err(|error| Failure::from(error).after_record())?;
     let removed = matches!(request.asked, Asked::Revoke { .. });
     core.hub.emit(Event::Decided { key: key.clone(), revision, removed });
     if recorded.targets == 0 {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::id::EventId;
 
@@ -21,8 +21,8 @@ pub(crate) struct Gate {
 enum Phase {
     Publishing,
     Answered,
-    /// Ends when the other side of the channel is dropped.
-    Recording(watch::Receiver<()>),
+    /// Cancelled when that is done.
+    Recording(CancellationToken),
 }
 
 /// An event's way through the gate. It has passed when this is dropped.
@@ -30,7 +30,7 @@ enum Phase {
 pub(crate) struct Passage {
     gate: Gate,
     event_id: EventId,
-    recording: Option<watch::Sender<()>>,
+    recording: Option<DropGuard>,
 }
 
 impl Gate {
@@ -50,9 +50,7 @@ impl Gate {
             }
             Some(Phase::Recording(recording)) => recording.clone(),
         };
-        let mut recording = recording;
-        // Ends with an error when the sender is dropped, which is what is waited for.
-        while recording.changed().await.is_ok() {}
+        recording.cancelled().await;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EventId, Phase>> {
@@ -67,9 +65,9 @@ impl Passage {
         let mut phases = self.gate.lock();
         match phases.get_mut(&self.event_id) {
             Some(phase @ Phase::Publishing) => {
-                let (sender, receiver) = watch::channel(());
-                *phase = Phase::Recording(receiver);
-                self.recording = Some(sender);
+                let done = CancellationToken::new();
+                *phase = Phase::Recording(done.clone());
+                self.recording = Some(done.drop_guard());
                 true
             }
             _ => false,

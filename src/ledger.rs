@@ -13,8 +13,8 @@ use crate::state::{Key, StateStore};
 mod flight;
 mod revision;
 
-pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Ticket};
-pub(crate) use revision::{Currency, Opened};
+pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Ticket, Tried};
+pub(crate) use revision::{Currency, Locality, Opened};
 
 /// How long things may take before somebody else steps in.
 #[derive(Clone, Copy, Debug)]

@@ -51,7 +51,7 @@
 //! `propagation` (the peer over RabbitMQ) and `redis` (the Redis adapters), both on by default.
 //! Without either: authentication and stores in memory. `sql`: `management::sql`, the management side
 //! over SQLite, PostgreSQL or MariaDB; needs Rust 1.94. `testing`: conformance suites for adapters.
-//! `tls`: to the broker. `tower`: the HTTP layer. `reqwest`: the signing client. `cli`: the command.
+//! `simulation`: for testing this crate; not for users. `tls`: to the broker. `tower`: the HTTP layer. `reqwest`: the signing client. `cli`: the command.
 
 pub mod auth;
 pub mod clock;
@@ -83,7 +83,12 @@ pub mod management;
 #[cfg(feature = "propagation")]
 pub mod propagator;
 
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
+
 mod hex;
+mod mutation;
 
 #[cfg(feature = "propagation")]
 mod backoff;
@@ -93,6 +98,8 @@ mod callbacks;
 mod core;
 #[cfg(feature = "propagation")]
 mod decision;
+#[cfg(feature = "propagation")]
+mod doubts;
 #[cfg(feature = "propagation")]
 mod gate;
 #[cfg(feature = "propagation")]

@@ -19,8 +19,9 @@
 //!    adapter that ignores this rule, but only the database can decide a race between two replicas.
 //! 2. **Status only moves forward** within a revision: pending, sent, then success or error.
 //!    [`Management::mark_target_sent`] touches rows that are open, never one that is `success` or
-//!    an `error` without a time to try again. A success may follow an error (the target was mended), an error never follows a
-//!    success.
+//!    an `error` without a time to try again; neither does [`Management::mark_target_error`] with a
+//!    time to try again. A success may follow an error (the target was mended), an error never
+//!    follows a success.
 //! 3. **Repeats are harmless.** Every callback may be called again with the same input, after a
 //!    crash or a lost answer, and must then end in the same rows and the same answer.
 //! 4. **Lock the credential** (`SELECT … FOR UPDATE` on its row, or a serialisable transaction) in
@@ -129,8 +130,8 @@ pub trait Management: Send + Sync + fmt::Debug + 'static {
     ) -> Result<Vec<Marked>, ManagementError>;
 
     /// Deliveries failed: each row that is at that revision and not `success` becomes `error` with
-    /// the reason. With `retry_at` it stays open and is fetched again at that time; without, it is
-    /// settled. One answer per entry, in their order.
+    /// the reason. With `retry_at` it stays open and is fetched again at that time (and a row that is
+    /// settled stays as it is: its target's answer came first); without, it is settled. One answer per entry, in their order.
     async fn mark_target_error(
         &self,
         failed: &[TargetError],
@@ -266,8 +267,23 @@ pub struct TargetSuccess {
     pub row: RowKey,
     /// How the target proved it.
     pub proof: Proof,
+    /// What was answered. Store it where the row does not say yet that it was sent.
+    pub answered: Option<Answered>,
     /// When the answer came, in milliseconds since the epoch.
     pub at_ms: u64,
+}
+
+/// The delivery that a target answered. Its answer may be faster than the record of it as sent, which
+/// then does not come any more: without this, such a row would look as if it had never been sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answered {
+    /// The event.
+    pub event_id: EventId,
+    /// How often it was published.
+    pub attempts: u32,
+    /// When it was published last, in milliseconds since the epoch.
+    pub sent_at_ms: u64,
 }
 
 /// How far an answer can be trusted. Store it with the row.
@@ -292,6 +308,9 @@ pub struct TargetError {
     /// When to try again, in milliseconds since the epoch; `None`: this revision has failed there
     /// for good.
     pub retry_at_ms: Option<u64>,
+    /// What the target answered; `None`: it did not. Store it where the row does not say yet that it
+    /// was sent.
+    pub answered: Option<Answered>,
     /// When, in milliseconds since the epoch.
     pub at_ms: u64,
 }

@@ -1,6 +1,7 @@
 //! Towards the targets: what is open is claimed, published, recorded as sent.
 
 mod delivery;
+mod doubts;
 mod local;
 mod rows;
 mod sync;

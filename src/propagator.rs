@@ -196,6 +196,7 @@ impl Propagator {
             let up = |state: &LinkState| state.is_up();
             let waiting = health.wait_for(|h| up(&h.publisher) && up(&h.consumer));
             tokio::select! {
+                biased;
                 () = self.inner.stop.cancelled() => return Err(closed()),
                 up = waiting => up.map(drop).map_err(|_| closed())?,
             }

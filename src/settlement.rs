@@ -6,11 +6,12 @@ use crate::core::Core;
 use crate::error::StoreError;
 use crate::event::Event;
 use crate::id::{CredentialKey, EventId, Revision};
-use crate::ledger::{Answer, Currency, InFlight};
+use crate::ledger::{Answer, Currency, InFlight, Tried};
 use crate::management::{
-    FullyPropagated, Management, ManagementError, Marked, Outcome, RowKey, TargetError,
+    Answered, FullyPropagated, Management, ManagementError, Marked, Outcome, RowKey, TargetError,
     TargetSuccess,
 };
+use crate::mutation::{Mutation, is_on};
 
 /// A revision and what it decided.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,13 @@ pub(crate) struct Settlement {
     pub(crate) answer: Answer,
 }
 
+impl Settlement {
+    fn answered(&self) -> Option<Answered> {
+        let Tried { attempts, at_ms: sent_at_ms } = self.flight.tried?;
+        Some(Answered { event_id: self.event_id.clone(), attempts, sent_at_ms })
+    }
+}
+
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Concluded {
@@ -51,7 +59,7 @@ pub(crate) enum Unsettled {
     Management(ManagementError),
     #[error("the state store failed: {0}")]
     State(StoreError),
-    #[error("a decision about its credential is being made")]
+    #[error("a decision about its credential is being made, or ended in doubt")]
     Busy,
 }
 
@@ -103,6 +111,7 @@ pub(crate) async fn settle(
 fn judged(currency: Currency) -> Result<Concluded, Unsettled> {
     match currency {
         Currency::Current => Ok(Concluded::Recorded),
+        Currency::Outdated if is_on(Mutation::RevisionIgnored) => Ok(Concluded::Recorded),
         Currency::Outdated => Ok(Concluded::Outdated),
         Currency::Busy => Err(Unsettled::Busy),
     }
@@ -140,16 +149,17 @@ async fn mark(
     let (mut applied, mut failed) = (Vec::new(), Vec::new());
     let (mut applied_at, mut failed_at) = (Vec::new(), Vec::new());
     let at_ms = core.clock.now_ms();
-    for (index, Settlement { flight, answer, .. }) in answers.iter().enumerate() {
-        let row = row_key(flight);
+    for (index, settlement) in answers.iter().enumerate() {
+        let Settlement { flight, answer, .. } = settlement;
+        let (row, answered) = (row_key(flight), settlement.answered());
         match answer {
             Answer::Applied { signed } => {
-                applied.push(TargetSuccess { row, proof: Answer::proof(*signed), at_ms });
+                applied.push(TargetSuccess { row, proof: Answer::proof(*signed), answered, at_ms });
                 applied_at.push(index);
             }
             Answer::Failed { reason } => {
                 let reason = reason.clone();
-                failed.push(TargetError { row, reason, retry_at_ms: None, at_ms });
+                failed.push(TargetError { row, reason, retry_at_ms: None, answered, at_ms });
                 failed_at.push(index);
             }
         }
@@ -176,7 +186,7 @@ pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec
     for ((error, removed), marked) in errors.into_iter().zip(removals).zip(marked) {
         let TargetError { row, reason, retry_at_ms, .. } = error;
         let RowKey { key, target, revision } = row;
-        let flight = InFlight { key, target, revision, receive_only: false, removed };
+        let flight = InFlight { key, target, revision, receive_only: false, removed, tried: None };
         let followed = match marked {
             Ok(marked) => follow_up(core, management, &flight, marked).await,
             Err(error) => Err(error),
@@ -265,6 +275,10 @@ async fn follow_up(
     marked: Marked,
 ) -> Result<Option<Event>, ManagementError> {
     match marked {
+        Marked::Outstanding if is_on(Mutation::PlainClearedEarly) => {
+            let decided = Decided { revision: flight.revision, removed: flight.removed };
+            record(core, management, &flight.key, decided, Outcome::Success).await.map(Some)
+        }
         Marked::Outstanding | Marked::Stale => Ok(None),
         Marked::Settled { succeeded, failed } => {
             let outcome = Outcome::of(succeeded, failed);

@@ -12,6 +12,7 @@ fn documents() -> Vec<PathBuf> {
     };
     let mut found = listed(root);
     found.extend(listed(&root.join("docs")));
+    found.extend(listed(&root.join("poc")));
     found
 }
 
@@ -55,4 +56,36 @@ fn the_changes_name_the_version_of_the_crate() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let changes = fs::read_to_string(root.join("CHANGELOG.md")).unwrap();
     assert!(changes.contains(&format!("\n## {}", env!("CARGO_PKG_VERSION"))));
+}
+
+/// A name in backquotes of five words and more is a test.
+#[test]
+fn every_test_that_the_page_about_testing_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/testing.md")).unwrap();
+    let named: Vec<&str> =
+        page.split('`').filter(|part| is_name(part) && part.matches('_').count() >= 4).collect();
+    assert!(named.len() > 30, "{named:?}");
+    let mut sources = String::new();
+    for directory in ["src", "tests"] {
+        gather(&root.join(directory), &mut sources);
+    }
+    let missing: Vec<_> =
+        named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+fn is_name(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+fn gather(directory: &Path, sources: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            gather(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A module may import those before it.
 const LAYERS: &[&str] = &[
     "error",
+    "mutation",
     "hex",
     "entropy",
     "clock",
@@ -35,12 +36,14 @@ const LAYERS: &[&str] = &[
     "locks",
     "sources",
     "recent",
+    "doubts",
     "core",
     "settlement",
     "inbound",
     "outbound",
     "decision",
     "propagator",
+    "simulation",
     "testing",
 ];
 

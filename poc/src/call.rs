@@ -1,48 +1,60 @@
-//! A client's signed call, and a verifier's look at it.
+//! A client's signed calls.
 
-use hmac_propagator::auth::{
-    CanonicalPath, HexDigest, RequestToSign, SigningKey, body_sha256, generate_nonce,
-    hash_client_secret,
-};
+use hmac_propagator::auth::hash_client_secret;
+use hmac_propagator::client::SigningClient;
+use hmac_propagator::id::ClientId;
 use hmac_propagator::secret::{ClientSecret, SecretHash, SecretToken};
+use reqwest::{Client, Method, Request, Url};
+use serde_json::Value;
 
 use crate::Result;
+use crate::admin::Answer;
 
-/// A request as it arrives at a verifier.
-pub(crate) struct Call {
-    nonce: String,
-    signature: HexDigest,
+/// Somebody who was given a secret.
+pub struct Caller {
+    http: Client,
+    client: ClientId,
+    hash: SecretHash,
 }
 
-const METHOD: &str = "POST";
-const PATH: &str = "/v1/orders";
-const BODY: &[u8] = br#"{"item":7}"#;
-const TIMESTAMP_MS: u64 = 1_790_000_000_000;
-
-impl Call {
-    /// What a client sends that was given a secret of the authority with this pepper.
-    pub(crate) fn signed(secret: &str, pepper: &str) -> Result<Self> {
+impl Caller {
+    /// `pepper`: of the peer that decided about the credential. Clients of that peer know it.
+    ///
+    /// # Errors
+    /// When id or secret is empty.
+    pub fn new(client: &str, secret: &str, pepper: &str) -> Result<Self> {
         let hash = hash_client_secret(&ClientSecret::new(secret)?, &SecretToken::new(pepper));
-        let nonce = generate_nonce();
-        let path = CanonicalPath::new(PATH)?;
-        let signature =
-            SigningKey::from_hash(&hash).sign_request(&request(&path, &nonce, &body_sha256(BODY)));
-        Ok(Self { nonce, signature })
+        Ok(Self { http: crate::admin::http()?, client: ClientId::new(client)?, hash })
     }
 
-    /// Whether the signature is one of this hash.
-    pub(crate) fn is_signed_with(&self, hash: &SecretHash) -> bool {
-        let Ok(path) = CanonicalPath::new(PATH) else { return false };
-        let body = body_sha256(BODY);
-        let request = request(&path, &self.nonce, &body);
-        SigningKey::from_hash(hash).verify_request(&request, self.signature.as_str())
+    /// What it signs with.
+    #[must_use]
+    pub fn hash(&self) -> &SecretHash {
+        &self.hash
+    }
+
+    /// A signed GET.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn get(&self, url: &str) -> Result<Answer> {
+        let signing = SigningClient::fixed(self.http.clone(), self.client.clone(), &self.hash);
+        let request = Request::new(Method::GET, Url::parse(url)?);
+        Answer::read(signing.execute(request).await?).await
     }
 }
 
-fn request<'a>(
-    path: &'a CanonicalPath<'_>,
-    nonce: &'a str,
-    body: &'a HexDigest,
-) -> RequestToSign<'a> {
-    RequestToSign { method: METHOD, path, timestamp_ms: TIMESTAMP_MS, nonce, body }
+/// The code with which a call was refused; `None`: it was let in.
+#[must_use]
+pub fn refusal(answer: &Answer) -> Option<&str> {
+    (answer.status >= 400).then(|| answer.body["error"].as_str().unwrap_or("?"))
+}
+
+/// Whom the called peer took for the caller.
+#[must_use]
+pub fn known_as(answer: &Answer) -> Option<&str> {
+    match &answer.body["clientId"] {
+        Value::String(client) if answer.status == 200 => Some(client),
+        _ => None,
+    }
 }

@@ -1,311 +1,363 @@
-//! The private mesh: servers, four peers, and what the operator does to them. How peers are started
-//! and spoken to is known here and in `peer` only.
+//! The private mesh: servers, peers, and what the operator does to them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use hmac_propagator::entropy::{Entropy, OsEntropy};
-use hmac_propagator_support::{Broker, PrivateBroker, Queues, Redis, Vhost, eventually};
+use hmac_propagator_support::{Broker, Queues, Redis, SHARED_BROKER, Scratch};
+use hmac_propagator_support::{Database, SqlKind, SqlServer, Vhost};
 use tokio::net::TcpStream;
 
 use crate::Result;
-use crate::call::Call;
-use crate::peer::{self, Config, Known, Mode, Order, PeerProcess, Report};
-use crate::peer::{Propagated, RowReport, SyncReport};
+use crate::admin::Admin;
+use crate::call::Caller;
+use crate::seat::{Base, Role, Seat, Secrets, Surroundings, broker_url};
 use crate::store::{self, Held};
+use crate::traces::{Place, Traces};
+use crate::wait::within;
 
-pub(crate) const AUTHORITY: &str = "authority";
-/// A full peer: it finds the authority's secret in its own directory and signs with it.
-pub(crate) const ORDERS: &str = "orders";
-/// Receive-only, but given the authority's secret, so that it signs as well.
-pub(crate) const BILLING: &str = "billing";
-/// Receive-only and cannot sign; the authority's directory says so.
-pub(crate) const ARCHIVE: &str = "archive";
-pub(crate) const TARGETS: [&str; 3] = [ORDERS, BILLING, ARCHIVE];
+/// Decides.
+pub const AUTHORITY: &str = "authority";
+/// Receive-only. It cannot sign its answers; the authority's directory says so.
+pub const CONSUMER: &str = "consumer";
+/// A full peer. It finds the authority's secret in its own directory and signs with it.
+pub const ORDERS: &str = "orders";
+/// As `orders`; after a rotation it accepts the old secret for a while.
+pub const BILLING: &str = "billing";
+/// A service that embeds the library.
+pub const COUNTER: &str = "counter";
 
-const ALL: [(&str, &str); 4] = [
-    (AUTHORITY, "full, decides"),
-    (ORDERS, "full, signs from its own directory"),
-    (BILLING, "receive-only, signs with a given secret"),
-    (ARCHIVE, "receive-only, cannot sign"),
-];
+/// All seats.
+pub const ALL: [&str; 5] = [AUTHORITY, CONSUMER, ORDERS, BILLING, COUNTER];
+/// Those that are run by `propagator serve`.
+pub const PEERS: [&str; 4] = [AUTHORITY, CONSUMER, ORDERS, BILLING];
+/// Those that decide and have a page.
+pub const FULL: [&str; 3] = [AUTHORITY, ORDERS, BILLING];
+/// The authority's first targets.
+pub const TARGETS: [&str; 3] = [CONSUMER, ORDERS, BILLING];
 
 /// Longest wait for what should happen at once.
-const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(30);
 
-/// Four peers on one broker, each with its own Redis.
-pub(crate) struct Mesh {
-    members: Vec<Member>,
+/// Peers on one broker, each with its own Redis, and with its own database if it decides.
+pub struct Mesh {
+    // In this order they end: peers, their databases' server, the broker.
+    seats: Vec<Seat>,
+    surroundings: Surroundings,
     queues: Queues,
-    // Last, so that it outlives the peers.
-    _vhost: Vhost,
-    broker: PrivateBroker,
-}
-
-struct Member {
-    name: &'static str,
-    description: &'static str,
-    config: Config,
-    redis: Redis,
-    process: Option<PeerProcess>,
+    vhost: Vhost,
+    _sql: Option<SqlServer>,
+    broker: Broker,
+    scratch: Scratch,
 }
 
 impl Mesh {
-    /// Starts servers and peers and waits until all are ready.
-    pub(crate) async fn start() -> Result<Self> {
-        let broker = Broker::start_private().await?;
-        let vhost = broker.vhost_named("hmac-credentials").await?;
-        let queues = vhost.queues().await?;
-        let address = peer_address(&vhost)?;
-        let mut members = Vec::new();
-        let secrets: Vec<Known> = ALL.iter().map(|(name, _)| known(name)).collect();
-        for ((name, description), own) in ALL.into_iter().zip(&secrets) {
-            let redis = Redis::start().await?;
-            let config = Config {
-                queue: name.to_owned(),
-                propagation_secret: own.secret.clone(),
-                pepper: random(),
-                broker: address.clone(),
-                redis_url: redis.url(),
-                mode: mode(name, &secrets),
+    /// Starts servers and these peers and waits until all are ready.
+    ///
+    /// # Errors
+    /// When something is not installed, not built, or does not start.
+    pub async fn start(names: &[&'static str]) -> Result<Self> {
+        let decides = names.contains(&AUTHORITY);
+        let (broker, sql) = tokio::try_join!(Broker::start(), sql_server(decides))?;
+        let vhost = match std::env::var_os(SHARED_BROKER) {
+            None => broker.vhost_named("hmac-credentials").await?,
+            // Other tests use that one.
+            Some(_) => broker.vhost().await?,
+        };
+        let scratch = Scratch::new()?;
+        let source = Secrets::draw();
+        let mut seats = Vec::new();
+        for name in names {
+            let own = if *name == AUTHORITY { source.clone() } else { Secrets::draw() };
+            let database = match &sql {
+                Some(server) if *name == AUTHORITY => Some(server.database().await?),
+                _ => None,
             };
-            let process = Some(PeerProcess::start(&config).await?);
-            members.push(Member { name, description, config, redis, process });
+            let redis = Redis::start().await?;
+            seats.push(Seat::new(name, role(name), own, redis, database, scratch.path())?);
         }
-        Ok(Self { members, queues, _vhost: vhost, broker })
+        let surroundings = Surroundings {
+            broker: broker_url(&vhost)?,
+            source: (AUTHORITY, source.propagation),
+            stores: list(&seats, |seat| format!("{}={}", seat.name, seat.redis.url())),
+            origins: String::new(),
+        };
+        let queues = vhost.queues().await?;
+        let mut mesh = Self { seats, surroundings, queues, vhost, _sql: sql, broker, scratch };
+        mesh.start_all(names).await?;
+        Ok(mesh)
     }
 
-    /// Name, description, process id and Redis of every peer.
-    pub(crate) fn describe(&self) -> Vec<[String; 4]> {
-        let describe = |member: &Member| {
-            let pid = member.process.as_ref().map_or("-".into(), |peer| peer.pid().to_string());
-            let redis = member.redis.address().to_string();
-            [member.name.to_owned(), member.description.to_owned(), pid, redis]
-        };
-        self.members.iter().map(describe).collect()
+    /// Peers are told each other's ports, so these are chosen before the first one listens; another
+    /// process may take one until then.
+    async fn start_all(&mut self, names: &[&str]) -> Result<()> {
+        let mut started = Ok(());
+        for _ in 0..3 {
+            let origins = list(&self.seats, |seat| format!("http://{}", seat.address));
+            self.surroundings.origins = origins;
+            for name in names {
+                started = self.start_peer(name).await;
+                if started.is_err() {
+                    break;
+                }
+            }
+            match &started {
+                Err(error) if error.to_string().contains("Address already in use") => {
+                    self.seats.iter_mut().try_for_each(Seat::move_away)?;
+                }
+                _ => break,
+            }
+        }
+        started
+    }
+
+    /// Starts a peer that does not run, where and with what it ran before, and waits until it is
+    /// ready.
+    ///
+    /// # Errors
+    /// When it does not start; with the end of its log.
+    pub async fn start_peer(&mut self, name: &str) -> Result<()> {
+        let admin = self.admin(name)?;
+        let seat = self.seats.iter_mut().find(|seat| seat.name == name).ok_or("no such peer")?;
+        seat.start(&self.surroundings)?;
+        let mut ended = None;
+        let ready = within(SOON, || {
+            ended = seat.process.as_mut().and_then(|process| process.ended().ok().flatten());
+            let over = ended.is_some();
+            let admin = &admin;
+            async move { over || admin.is_ready().await }
+        });
+        if ready.await && ended.is_none() {
+            return Ok(());
+        }
+        let log = std::fs::read_to_string(seat.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+        let how = ended.map_or("it is not ready in time".into(), |status| format!("{status}"));
+        Err(format!("{name} did not start: {how}; the end of its log:\n{tail}").into())
+    }
+
+    /// Stops a peer with SIGTERM and waits until the broker has noticed.
+    ///
+    /// # Errors
+    /// When it does not run or does not end.
+    pub async fn stop_peer(&mut self, name: &str) -> Result<ExitStatus> {
+        let seat = self.seats.iter_mut().find(|seat| seat.name == name);
+        let process = seat.and_then(|seat| seat.process.take()).ok_or("it does not run")?;
+        let status = process.stop().await?;
+        let queue = queue(name);
+        let gone = || async { self.queues.consumers(&queue).await == Ok(Some(0)) };
+        match within(SOON, gone).await {
+            true => Ok(status),
+            false => Err("the broker still sees a consumer".into()),
+        }
+    }
+
+    /// Whether a peer's process runs.
+    #[must_use]
+    pub fn is_up(&self, name: &str) -> bool {
+        self.seat(name).is_ok_and(|seat| seat.process.is_some())
+    }
+
+    /// A peer's HTTP side.
+    ///
+    /// # Errors
+    /// When there is no such peer.
+    pub fn admin(&self, name: &str) -> Result<Admin> {
+        let seat = self.seat(name)?;
+        Admin::new(self.url(name)?, seat.secrets.admin_token.clone())
+    }
+
+    /// Where a peer listens.
+    ///
+    /// # Errors
+    /// When there is no such peer.
+    pub fn url(&self, name: &str) -> Result<String> {
+        Ok(format!("http://{}", self.seat(name)?.address))
+    }
+
+    /// A route that answers signed calls only.
+    ///
+    /// # Errors
+    /// When there is no such peer.
+    pub fn signed_route(&self, name: &str) -> Result<String> {
+        let route = if name == COUNTER { "/calls" } else { "/api/echo" };
+        Ok(self.url(name)? + route)
+    }
+
+    /// A client that was given this secret by the authority.
+    ///
+    /// # Errors
+    /// When id or secret is empty.
+    pub fn caller(&self, client: &str, secret: &str) -> Result<Caller> {
+        Caller::new(client, secret, &self.seat(AUTHORITY)?.secrets.pepper)
+    }
+
+    /// Has a peer know another one: its name, its secret, and whether it signs.
+    ///
+    /// # Errors
+    /// When there is no answer, or no such peer.
+    pub async fn introduce(&self, to: &str, other: &str) -> Result<crate::admin::Answer> {
+        let other = self.seat(other)?;
+        let secret = &other.secrets.propagation;
+        self.admin(to)?.add_target(other.name, secret, other.role.signs()).await
+    }
+
+    /// What a peer's Redis holds for a client.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn holds(&self, name: &str, client: &str) -> Result<Option<Held>> {
+        store::holds(&self.seat(name)?.redis, client).await
+    }
+
+    /// A peer's Redis.
+    ///
+    /// # Errors
+    /// When there is no such peer.
+    pub fn redis(&self, name: &str) -> Result<&Redis> {
+        Ok(&self.seat(name)?.redis)
+    }
+
+    /// How many messages wait in a peer's queue.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn waiting(&self, name: &str) -> Result<u32> {
+        Ok(self.queues.count(&queue(name)).await?.unwrap_or(0))
+    }
+
+    /// The secret that messages to a peer must carry.
+    ///
+    /// # Errors
+    /// When there is no such peer.
+    pub fn propagation_secret(&self, name: &str) -> Result<&str> {
+        Ok(&self.seat(name)?.secrets.propagation)
+    }
+
+    /// The queues of the mesh's virtual host.
+    #[must_use]
+    pub fn queues(&self) -> &Queues {
+        &self.queues
+    }
+
+    /// The virtual host's URL, with user and password.
+    #[must_use]
+    pub fn broker_url(&self) -> String {
+        self.vhost.url()
     }
 
     pub(crate) fn broker_address(&self) -> SocketAddr {
         self.broker.address()
     }
 
-    /// A call of a client that was given this secret.
-    pub(crate) fn call(&self, secret: &str) -> Result<Call> {
-        Call::signed(secret, &self.member(AUTHORITY)?.config.pepper)
+    pub(crate) fn broker_password(&self) -> String {
+        self.surroundings.broker.password().unwrap_or_default().to_owned()
     }
 
-    /// Has the authority create a credential; returns the revision.
-    pub(crate) async fn ensure(&mut self, client: &str, secret: &str) -> Result<u64> {
-        let targets = TARGETS.map(str::to_owned).to_vec();
-        let (client, secret) = (client.to_owned(), secret.to_owned());
-        self.decide(&Order::Ensure { client, secret, targets }).await
+    pub(crate) fn seats(&self) -> &[Seat] {
+        &self.seats
     }
 
-    /// Has the authority give it a new secret.
-    pub(crate) async fn rotate(&mut self, client: &str, secret: &str) -> Result<u64> {
-        let (client, secret) = (client.to_owned(), secret.to_owned());
-        self.decide(&Order::Rotate { client, secret }).await
+    pub(crate) fn seat(&self, name: &str) -> Result<&Seat> {
+        Ok(self.seats.iter().find(|seat| seat.name == name).ok_or("no such peer")?)
     }
 
-    /// Has the authority remove it.
-    pub(crate) async fn revoke(&mut self, client: &str) -> Result<u64> {
-        self.decide(&Order::Revoke { client: client.to_owned() }).await
-    }
-
-    /// The code of the error with which a peer refuses to rotate; `None`: it did not refuse.
-    pub(crate) async fn refusal_of(&mut self, peer: &str, client: &str) -> Result<Option<String>> {
-        let order = Order::Rotate { client: client.to_owned(), secret: random() };
-        match self.order(peer, &order).await? {
-            Report::Failed { code, .. } => Ok(Some(code)),
-            _ => Ok(None),
-        }
-    }
-
-    pub(crate) async fn sync(&mut self) -> Result<SyncReport> {
-        match self.order(AUTHORITY, &Order::Sync).await? {
-            Report::Synced(report) => Ok(report),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// The authority's rows of a credential, by target.
-    pub(crate) async fn rows(&mut self, client: &str) -> Result<Vec<RowReport>> {
-        match self.order(AUTHORITY, &Order::Rows { client: client.to_owned() }).await? {
-            Report::Rows(rows) => Ok(rows),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Waits until the authority reports the revision, or a newer one, as fully propagated.
-    pub(crate) async fn propagated(&mut self, client: &str, revision: u64) -> Result<Propagated> {
-        let order = Order::AwaitPropagated { client: client.to_owned(), revision };
-        match self.order(AUTHORITY, &order).await? {
-            Report::Propagated(propagated) => Ok(propagated),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Whether a peer's process runs.
-    pub(crate) fn is_up(&self, peer: &str) -> Result<bool> {
-        Ok(self.member(peer)?.process.is_some())
-    }
-
-    /// What a peer's Redis holds for a client.
-    pub(crate) async fn holds(&self, peer: &str, client: &str) -> Result<Option<Held>> {
-        store::holds(&self.member(peer)?.redis, client).await
-    }
-
-    /// Whether any peer's Redis contains the text anywhere.
-    pub(crate) async fn any_store_contains(&self, text: &str) -> Result<bool> {
-        for member in &self.members {
-            if store::contains(&member.redis, text).await? {
-                return Ok(true);
+    /// All that is stored, queued and logged anywhere.
+    pub(crate) async fn traces(&self) -> Result<Traces> {
+        let mut traces = Traces::default();
+        for seat in &self.seats {
+            traces.add(Place::Redis, seat.name, &store::contents(&seat.redis).await?);
+            traces.add_file(Place::Log, seat.name, &seat.log())?;
+            match &seat.database {
+                Some(Base::Server(database)) => {
+                    traces.add(Place::Database, seat.name, &tables(database).await?);
+                }
+                Some(Base::File(file)) => traces.add_sqlite(seat.name, file)?,
+                None => {}
             }
+            let waiting = self.queues.peek(&queue(seat.name)).await?;
+            let texts = waiting.iter().map(|body| String::from_utf8_lossy(body).into_owned());
+            traces.add(Place::Queue, seat.name, &texts.collect::<Vec<_>>().join("\n"));
         }
-        Ok(false)
-    }
-
-    /// How many messages wait in a peer's queue.
-    pub(crate) async fn waiting(&self, peer: &str) -> Result<u32> {
-        Ok(self.queues.count(&queue(peer)).await?.unwrap_or(0))
-    }
-
-    /// Waits until a peer has settled every message of its queue. It settles one only after its
-    /// answer is confirmed, so the source may have the answer a moment earlier; killed in that
-    /// moment, the peer would find the old message again.
-    pub(crate) async fn idle(&self, peer: &str) {
-        // Unlike a declaration this also counts the messages that the peer has in hand.
-        let arguments = ["-q", "-p", "hmac-credentials", "list_queues", "name", "messages"];
-        let settled = format!("{}\t0", queue(peer));
-        let idle = || async {
-            let listed = self.broker.rabbitmqctl(&arguments).await.ok()?;
-            listed.lines().any(|line| line.trim() == settled).then_some(())
-        };
-        eventually(SOON, idle).await;
-    }
-
-    /// Ends a peer's process with SIGKILL and waits until the broker has noticed.
-    pub(crate) async fn kill(&mut self, peer: &str) -> Result<()> {
-        let member = self.members.iter_mut().find(|member| member.name == peer);
-        let process = member.and_then(|member| member.process.take()).ok_or("not running")?;
-        process.kill().await?;
-        let consumers =
-            || async { (self.queues.consumers(&queue(peer)).await == Ok(Some(0))).then_some(()) };
-        eventually(SOON, consumers).await;
-        Ok(())
-    }
-
-    /// Starts a killed peer again, with the configuration that it had.
-    pub(crate) async fn start_again(&mut self, peer: &str) -> Result<()> {
-        let member = self.members.iter_mut().find(|member| member.name == peer);
-        let member = member.ok_or("no such peer")?;
-        member.process = Some(PeerProcess::start(&member.config).await?);
-        Ok(())
+        Ok(traces)
     }
 
     /// Stops the peers in good order and then the servers.
-    pub(crate) async fn stop(self) -> Result<Left> {
-        let mut left = Left {
-            all_ended_well: true,
-            processes: Vec::new(),
-            addresses: vec![self.broker.address()],
-        };
-        for member in self.members {
-            left.addresses.push(member.redis.address());
-            let Some(process) = member.process else { continue };
+    ///
+    /// # Errors
+    /// When a peer does not end.
+    pub async fn stop(mut self) -> Result<Left> {
+        let mut left = Left { all_ended_well: true, ..Left::default() };
+        left.directory = self.scratch.path().to_owned();
+        for seat in &mut self.seats {
+            left.addresses.extend([seat.address, seat.redis.address()]);
+            let Some(process) = seat.process.take() else { continue };
             left.processes.push(process.pid());
-            left.all_ended_well &= process.close().await?;
+            left.all_ended_well &= process.stop().await?.success();
         }
         Ok(left)
-    }
-
-    async fn decide(&mut self, order: &Order) -> Result<u64> {
-        match self.order(AUTHORITY, order).await? {
-            Report::Decided { revision } => Ok(revision),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn order(&mut self, peer: &str, order: &Order) -> Result<Report> {
-        let member = self.members.iter_mut().find(|member| member.name == peer);
-        let process = member.and_then(|member| member.process.as_mut()).ok_or("not running")?;
-        process.order(order).await
-    }
-
-    fn member(&self, peer: &str) -> Result<&Member> {
-        Ok(self.members.iter().find(|member| member.name == peer).ok_or("no such peer")?)
     }
 }
 
 /// What may be left of a mesh that was stopped.
-pub(crate) struct Left {
-    pub(crate) all_ended_well: bool,
+#[derive(Default)]
+pub struct Left {
+    /// Whether every peer ended with code 0.
+    pub all_ended_well: bool,
     processes: Vec<u32>,
     addresses: Vec<SocketAddr>,
+    directory: PathBuf,
 }
 
 impl Left {
-    pub(crate) async fn nothing_runs(&self) -> bool {
+    /// Whether no process, open port or file is left.
+    pub async fn is_nothing(&self) -> bool {
         for address in &self.addresses {
             if TcpStream::connect(address).await.is_ok() {
                 return false;
             }
         }
-        self.processes.iter().all(|pid| !PathBuf::from(format!("/proc/{pid}")).exists())
+        let runs = |pid: &u32| PathBuf::from(format!("/proc/{pid}")).exists();
+        !self.processes.iter().any(runs) && !self.directory.exists()
     }
 }
 
-/// What a peer is told about the others.
-fn mode(name: &str, all: &[Known]) -> Mode {
-    let others = |wanted: &[&str]| {
-        let mut others = all.to_vec();
-        others.retain(|known| wanted.contains(&known.queue.as_str()));
-        others
-    };
+fn role(name: &str) -> Role {
     match name {
-        AUTHORITY => Mode::Full { directory: others(&TARGETS) },
-        ORDERS => Mode::Full { directory: others(&[AUTHORITY]) },
-        BILLING => Mode::ReceiveOnly { sources: others(&[AUTHORITY]) },
-        _ => Mode::ReceiveOnly { sources: Vec::new() },
+        AUTHORITY => Role::Authority,
+        ORDERS => Role::Full,
+        BILLING => Role::Overlapping,
+        COUNTER => Role::Service,
+        _ => Role::ReceiveOnly,
     }
-}
-
-fn known(name: &str) -> Known {
-    Known { queue: name.to_owned(), secret: random(), receive_only: name == ARCHIVE }
-}
-
-fn peer_address(vhost: &Vhost) -> Result<peer::Broker> {
-    let url = vhost.url();
-    let parts = url.strip_prefix("amqp://").and_then(|rest| {
-        let (user, rest) = rest.split_once(':')?;
-        let (password, rest) = rest.split_once('@')?;
-        let (address, vhost) = rest.split_once('/')?;
-        Some((user, password, address.parse::<SocketAddr>().ok()?, vhost))
-    });
-    let (user, password, address, vhost) = parts.ok_or("the broker's URL cannot be read")?;
-    Ok(peer::Broker {
-        host: address.ip().to_string(),
-        port: address.port(),
-        user: user.to_owned(),
-        password: password.to_owned(),
-        vhost: vhost.to_owned(),
-    })
 }
 
 /// The queue of a peer, as the wire contract names it.
-fn queue(peer: &str) -> String {
+#[must_use]
+pub fn queue(peer: &str) -> String {
     format!("hmac-{peer}.queue")
 }
 
-/// A secret of 32 hex digits.
-pub(crate) fn random() -> String {
-    OsEntropy.bytes16().iter().map(|byte| format!("{byte:02x}")).collect()
+async fn sql_server(wanted: bool) -> Result<Option<SqlServer>, hmac_propagator_support::Error> {
+    match wanted {
+        true => SqlServer::start(SqlKind::MariaDb).await.map(Some),
+        false => Ok(None),
+    }
 }
 
-fn unexpected(report: &Report) -> Box<dyn std::error::Error + Send + Sync> {
-    match report {
-        Report::Failed { code, message } => format!("{code}: {message}").into(),
-        other => format!("the peer reported {other:?}").into(),
+/// Every row of every table.
+async fn tables(database: &Database) -> Result<String> {
+    let names = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()";
+    let mut text = String::new();
+    for name in database.execute(names).await?.lines() {
+        text.push_str(&database.execute(&format!("SELECT * FROM `{name}`")).await?);
+        text.push('\n');
     }
+    Ok(text)
+}
+
+fn list(seats: &[Seat], one: impl Fn(&Seat) -> String) -> String {
+    seats.iter().map(one).collect::<Vec<_>>().join(",")
 }

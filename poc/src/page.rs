@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Collects what was shown, for the summary.
 #[derive(Default)]
-pub(crate) struct Page {
+pub struct Page {
     steps: Vec<Step>,
 }
 
@@ -19,7 +19,7 @@ struct Step {
 
 impl Page {
     /// Starts a step.
-    pub(crate) fn step(&mut self, title: &str) {
+    pub fn step(&mut self, title: &str) {
         self.end_step();
         println!("\n{}. {title}", self.steps.len() + 1);
         let started = Instant::now();
@@ -28,24 +28,24 @@ impl Page {
     }
 
     /// Says what was done and how long it took.
-    pub(crate) fn did(&self, what: &str, took: Duration) {
+    pub fn did(&self, what: &str, took: Duration) {
         println!("   {what:<66} {:>9}", time(took));
     }
 
     /// Says something.
-    pub(crate) fn note(&self, text: &str) {
+    pub fn note(&self, text: &str) {
         println!("   {text}");
     }
 
     /// Sets the time that the summary shows for the step.
-    pub(crate) fn took(&mut self, took: Duration) {
+    pub fn took(&mut self, took: Duration) {
         if let Some(step) = self.steps.last_mut() {
             step.took = Some(took);
         }
     }
 
     /// Shows rows in aligned columns; the first row is the heading.
-    pub(crate) fn table<const N: usize>(&self, rows: &[[String; N]]) {
+    pub fn table<const N: usize>(&self, rows: &[[String; N]]) {
         println!();
         for row in rows {
             let mut line = String::new();
@@ -59,7 +59,7 @@ impl Page {
     }
 
     /// Shows whether something held that must hold.
-    pub(crate) fn check(&mut self, what: &str, holds: bool) {
+    pub fn check(&mut self, what: &str, holds: bool) {
         println!("   {} {what}", if holds { "ok  " } else { "FAIL" });
         if let Some(step) = self.steps.last_mut() {
             step.held += usize::from(holds);
@@ -68,7 +68,8 @@ impl Page {
     }
 
     /// Shows all steps and returns whether every check held, and there was one.
-    pub(crate) fn summary(&mut self) -> bool {
+    #[must_use]
+    pub fn summary(&mut self) -> bool {
         self.end_step();
         println!("\nSummary");
         let mut rows = vec![["step", "time", "checks"].map(str::to_owned)];
@@ -87,7 +88,8 @@ impl Page {
         failed == 0 && held > 0
     }
 
-    fn end_step(&mut self) {
+    /// Stops the clock of the last step.
+    pub fn end_step(&mut self) {
         if let Some(step) = self.steps.last_mut() {
             step.took.get_or_insert(step.started.elapsed());
         }

@@ -1,49 +1,36 @@
 //! Looks straight into a peer's Redis, as a verifier of any language would.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use hmac_propagator::secret::SecretHash;
 use hmac_propagator_support::Redis;
-use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::Result;
-use crate::call::Call;
 
 /// Where the peers keep credentials of track `http`.
-pub(crate) const NAMESPACE: &str = "hmac:http";
+pub const NAMESPACE: &str = "hmac:http";
 
 /// What a store holds for a client.
-pub(crate) struct Held {
-    hash: SecretHash,
-}
+#[derive(PartialEq)]
+pub struct Held(SecretHash);
 
 impl Held {
-    /// Whether a verifier with this store accepts the call.
-    pub(crate) fn accepts(&self, call: &Call) -> bool {
-        call.is_signed_with(&self.hash)
-    }
-}
-
-impl PartialEq for Held {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash
+    /// Whether it is this hash.
+    #[must_use]
+    pub fn is(&self, hash: &SecretHash) -> bool {
+        self.0 == *hash
     }
 }
 
 /// A few digits that tell hashes apart without showing them: SHA-256 of the hash.
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digest = Sha256::digest(self.hash.expose());
+        let digest = Sha256::digest(self.0.expose());
         digest[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Stored {
-    secret_hash: String,
 }
 
 /// What a store holds for a client; `None`: nothing.
@@ -51,26 +38,33 @@ pub(crate) async fn holds(redis: &Redis, client: &str) -> Result<Option<Held>> {
     let key = format!("{NAMESPACE}:clients");
     let text: Option<String> = redis.command(&["HGET", &key, client]).await?;
     let Some(text) = text else { return Ok(None) };
-    let stored: Stored = serde_json::from_str(&text)?;
-    Ok(Some(Held { hash: SecretHash::parse(&stored.secret_hash)? }))
+    let stored: Value = serde_json::from_str(&text)?;
+    let hash = stored["secretHash"].as_str().ok_or("the stored credential has no hash")?;
+    Ok(Some(Held(SecretHash::parse(hash)?)))
 }
 
-/// Whether any value in a store contains the text.
-pub(crate) async fn contains(redis: &Redis, text: &str) -> Result<bool> {
+/// All that a store contains, keys and values.
+pub(crate) async fn contents(redis: &Redis) -> Result<String> {
     // A private server with a few dozen keys: looking at all of them is no burden.
     let keys: Vec<String> = redis.command(&["KEYS", "*"]).await?;
+    let mut text = String::new();
     for key in keys {
         let kind: String = redis.command(&["TYPE", &key]).await?;
-        let found = if kind == "hash" {
-            let fields: HashMap<String, String> = redis.command(&["HGETALL", &key]).await?;
-            fields.values().any(|value| value.contains(text))
-        } else {
-            let value: Option<String> = redis.command(&["GET", &key]).await?;
-            value.is_some_and(|value| value.contains(text))
+        let values: Vec<String> = match kind.as_str() {
+            "hash" => {
+                let fields: BTreeMap<String, String> = redis.command(&["HGETALL", &key]).await?;
+                fields.into_iter().map(|(name, value)| format!("{name} {value}")).collect()
+            }
+            "string" => {
+                // It may have run out since its name was read.
+                let value: Option<String> = redis.command(&["GET", &key]).await?;
+                value.into_iter().collect()
+            }
+            "none" => Vec::new(),
+            // Not looked into means not known to be clean.
+            other => return Err(format!("Redis: {key} is a {other}").into()),
         };
-        if found || key.contains(text) {
-            return Ok(true);
-        }
+        text.push_str(&format!("{key} {}\n", values.join("\n")));
     }
-    Ok(false)
+    Ok(text)
 }

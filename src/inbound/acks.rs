@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::event::{Event, Refusal};
 use crate::id::EventId;
 use crate::ledger::{Answer, InFlight};
+use crate::mutation::{Mutation, is_on};
 use crate::settlement::{self, Concluded, Settlement, Unsettled};
 use crate::wire::{AckReceived, AckResult, Held};
 
@@ -114,6 +115,9 @@ fn judge(core: &Core, ack: &AckReceived, flight: Option<InFlight>) -> Result<Set
 fn answer(core: &Core, ack: &AckReceived, flight: &InFlight) -> Answer {
     match &ack.result {
         AckResult::Applied => Answer::Applied { signed: ack.signed },
+        AckResult::Held(_) if is_on(Mutation::HeldIgnored) => {
+            Answer::Applied { signed: ack.signed }
+        }
         AckResult::Held(held) if is_ours(core, held, flight) => {
             Answer::Applied { signed: ack.signed }
         }
@@ -155,7 +159,7 @@ async fn conclude(
             Err(error) => {
                 let patient = error.is_transient() && failures < PATIENCE;
                 why = Some(error);
-                !patient && kept_in_books(core, settlement).await
+                is_on(Mutation::AnswerDropped) || !patient && kept_in_books(core, settlement).await
             }
         };
         if let_go {

@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::error::StoreError;
 use crate::event::Refusal;
 use crate::id::ClientId;
+use crate::mutation::{Mutation, is_on};
 use crate::store::{Applied, CredentialStore, VersionedChange};
 use crate::transport::Delivery;
 use crate::wire::ApplyReceived;
@@ -83,6 +84,9 @@ impl Applier {
     ) -> Option<StoreError> {
         match result {
             Ok(applied) => self.answer(event, applied, delivery),
+            Err(_) if is_on(Mutation::AppliedUnapplied) => {
+                self.answer(event, Applied::Already, delivery);
+            }
             Err(error) if error.is_transient() => {
                 let client_id = event.key.client_id.clone();
                 self.parked.park(&self.core, client_id, (event, delivery), failures);

@@ -1,19 +1,18 @@
 //! Where deliveries wait that could not be carried out for now: kept in order per key, tried again
 //! with backoff, never in a hot loop.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::collections::{BTreeMap, VecDeque};
 
 use tokio::time::Instant;
 
 use super::Pending;
 use crate::core::Core;
 
-/// Items by key. Bounded by the prefetch: every item holds an unsettled delivery, and those whose
+/// Items by key, in an order that does not differ from run to run. Bounded by the prefetch: every item holds an unsettled delivery, and those whose
 /// connection has ended, which come again, are dropped.
 #[derive(Debug)]
 pub(super) struct Parking<K, M> {
-    places: HashMap<K, Place<M>>,
+    places: BTreeMap<K, Place<M>>,
 }
 
 #[derive(Debug)]
@@ -29,9 +28,9 @@ pub(super) struct Due<M> {
     pub(super) failures: u32,
 }
 
-impl<K: Hash + Eq + Clone, M> Parking<K, M> {
+impl<K: Ord + Clone, M> Parking<K, M> {
     pub(super) fn new() -> Self {
-        Self { places: HashMap::new() }
+        Self { places: BTreeMap::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -9,6 +9,7 @@ use super::{Ledger, ms, parse, print};
 use crate::error::StoreError;
 use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
 use crate::management::{Proof, RowStatus};
+use crate::mutation::{Mutation, is_on};
 use crate::state::{Decided, Write, transact};
 
 /// How long records live that nobody touches. Longer than any target is expected to stay away;
@@ -61,6 +62,19 @@ pub(crate) struct InFlight {
     /// The revision is a removal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) removed: bool,
+    /// Its last try. `None`: not claimed yet, or claimed by a release that did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tried: Option<Tried>,
+}
+
+/// A try to deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Tried {
+    /// Which one, from 1.
+    pub(crate) attempts: u32,
+    /// When, in milliseconds since the epoch.
+    pub(crate) at_ms: u64,
 }
 
 /// A row that a sync found open.
@@ -122,8 +136,7 @@ impl Ledger {
     ) -> Decided<Claim> {
         let InFlight { key, target, revision, .. } = &row.flight;
         let known: RevisionRecord = parse(read, 1).unwrap_or_default();
-        let currency = known.currency(*revision, now_ms, self.timing.operation_lease);
-        match currency {
+        match known.currency(*revision) {
             Currency::Current => {}
             Currency::Busy => return (Claim::Busy, Vec::new()),
             Currency::Outdated => return (Claim::Outdated, Vec::new()),
@@ -147,10 +160,15 @@ impl Ledger {
             attempts: record.attempts,
             retry_at_ms: record.due_at_ms,
         };
-        let writes = vec![
+        let tried = Some(Tried { attempts: record.attempts, at_ms: now_ms });
+        let flight = InFlight { tried, ..row.flight.clone() };
+        let mut writes = vec![
             Write::set_for(self.flight_key(key, target), print(&record), KEPT),
-            Write::set_for(self.event_key(&record.event_id), print(&row.flight), KEPT),
+            Write::set_for(self.event_key(&record.event_id), print(&flight), KEPT),
         ];
+        if is_on(Mutation::RecordedLate) {
+            writes.truncate(1);
+        }
         let claim = if may_be_queued { Claim::PublishUnlessQueued } else { Claim::Publish };
         (claim(ticket), writes)
     }
@@ -163,6 +181,9 @@ impl Ledger {
         now_ms: u64,
     ) -> (FlightRecord, bool) {
         let (event_id, attempts, placed) = match old {
+            Some(old) if is_on(Mutation::EventIdAnew) => {
+                (row.fresh_event.clone(), old.attempts, false)
+            }
             Some(old) => {
                 // A row that is still pending was never confirmed: to wait for a copy that may not
                 // exist would starve it behind a backlog. The price is one copy too many at most.
@@ -218,6 +239,13 @@ impl Ledger {
             },
         )
         .await
+    }
+
+    /// What [`Mutation::RecordedLate`] does too late.
+    #[cfg(feature = "simulation")]
+    pub(crate) async fn record_late(&self, flight: &InFlight, event_id: &EventId) {
+        let write = Write::set_for(self.event_key(event_id), print(flight), KEPT);
+        let _ = self.state.commit(&[crate::state::Transaction::default().write(write)]).await;
     }
 
     /// What each event id stands for; `None`: unknown.

@@ -9,6 +9,7 @@ use super::{Ledger, ms, parse, print};
 use crate::cursor::Cursor;
 use crate::error::{Error, ErrorKind, StoreError};
 use crate::id::{CredentialKey, Revision};
+use crate::mutation::{Mutation, is_on};
 use crate::state::{Decided, Write, transact};
 
 /// What is known of a credential's revisions.
@@ -43,8 +44,23 @@ pub(crate) enum Opened {
 pub(crate) enum Currency {
     /// No newer one is known.
     Current,
-    /// A decision is being made that may replace it at any moment.
+    /// A decision is being made that may replace it at any moment, or ended in doubt: its process
+    /// died, or never learnt whether the management side recorded it.
     Busy,
+    /// A newer one is current.
+    Outdated,
+}
+
+/// Whether the authority's own store holds a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Locality {
+    /// It does.
+    Held,
+    /// It may lack it.
+    Lacking,
+    /// It may lack it, and a decision that may replace it is open: it is not to be brought up, nor
+    /// passed on as if it were there.
+    Undecided,
     /// A newer one is current.
     Outdated,
 }
@@ -64,6 +80,7 @@ impl RevisionRecord {
         }
         let seen = cursor.map_or(Some(0), |cursor| cursor.ts.next_whole());
         let number = seen.map(|seen| now_ms.max(self.issued + 1).max(seen).max(floor));
+        let number = if is_on(Mutation::RawClock) { Some(now_ms) } else { number };
         let Some(revision) = number.and_then(|number| Revision::new(number).ok()) else {
             return Opened::Exhausted;
         };
@@ -97,20 +114,39 @@ impl RevisionRecord {
         }
     }
 
+    /// The decision that ended in doubt, if one did.
+    fn doubt(&self, now_ms: u64, lease: Duration) -> Option<u64> {
+        (self.open != 0 && !self.is_open(now_ms, lease)).then_some(self.open)
+    }
+
+    /// Whether the management side holds the revision is not known. Nobody waits for its decision.
+    fn suspend(&mut self, revision: Revision) {
+        if self.open == revision.get() {
+            self.open_until_ms = 0;
+        }
+    }
+
     /// How a revision stands.
-    pub(super) fn currency(&self, revision: Revision, now_ms: u64, lease: Duration) -> Currency {
+    pub(super) fn currency(&self, revision: Revision) -> Currency {
         if self.current > revision.get() {
             Currency::Outdated
-        } else if self.open > revision.get() && self.is_open(now_ms, lease) {
+        } else if self.open > revision.get() {
             Currency::Busy
         } else {
             Currency::Current
         }
     }
 
-    /// Whether the authority's own store is known to hold this revision.
-    fn is_local(&self, revision: Revision) -> bool {
-        self.local && self.current == revision.get()
+    /// Whether the authority's own store holds this revision.
+    fn locality(&self, revision: Revision) -> Locality {
+        if self.local && self.current == revision.get() {
+            return Locality::Held;
+        }
+        match self.currency(revision) {
+            Currency::Current => Locality::Lacking,
+            Currency::Busy => Locality::Undecided,
+            Currency::Outdated => Locality::Outdated,
+        }
     }
 }
 
@@ -143,9 +179,44 @@ impl Ledger {
         self.change_revision(key, |record| record.settle(revision)).await
     }
 
-    /// Longest wait for a decision that another process is making.
+    /// Longest wait for a decision that another process is making: the longest remainder of a lease
+    /// that counts, since the other's clock may be ahead.
     pub(crate) fn longest_wait(&self) -> Duration {
-        self.timing.operation_lease + Duration::from_secs(1)
+        2 * self.timing.operation_lease + Duration::from_secs(1)
+    }
+
+    /// A decision failed, and the management side may hold it all the same.
+    pub(crate) async fn suspend_revision(
+        &self,
+        key: &CredentialKey,
+        revision: Revision,
+    ) -> Result<(), StoreError> {
+        self.change_revision(key, |record| record.suspend(revision)).await
+    }
+
+    /// Which decision about each credential ended in doubt, if one did.
+    pub(crate) async fn doubts(
+        &self,
+        keys: &[&CredentialKey],
+    ) -> Result<Vec<Option<u64>>, StoreError> {
+        let (now_ms, lease) = (self.clock.now_ms(), self.timing.operation_lease);
+        let known = self.revisions(keys).await?;
+        Ok(known.iter().map(|record| record.doubt(now_ms, lease)).collect())
+    }
+
+    /// The management side does not hold the decision that ended in doubt.
+    pub(crate) async fn dismiss_doubt(
+        &self,
+        key: &CredentialKey,
+        doubt: u64,
+    ) -> Result<(), StoreError> {
+        let (now_ms, lease) = (self.clock.now_ms(), self.timing.operation_lease);
+        self.change_revision(key, |record| {
+            if record.doubt(now_ms, lease) == Some(doubt) {
+                (record.open, record.open_until_ms) = (0, 0);
+            }
+        })
+        .await
     }
 
     /// A decision came to nothing.
@@ -170,27 +241,19 @@ impl Ledger {
         rows: &[(&CredentialKey, Revision)],
     ) -> Result<Vec<Currency>, StoreError> {
         let keys: Vec<_> = rows.iter().map(|(key, _)| *key).collect();
-        let (now_ms, lease) = (self.clock.now_ms(), self.timing.operation_lease);
         let known = self.revisions(&keys).await?.into_iter();
         let pairs = known.zip(rows);
-        Ok(pairs.map(|(known, (_, revision))| known.currency(*revision, now_ms, lease)).collect())
+        Ok(pairs.map(|(known, (_, revision))| known.currency(*revision)).collect())
     }
 
-    /// Which of these revisions the authority's own store may lack although they are current.
-    pub(crate) async fn not_local(
+    /// Whether the authority's own store holds each of these revisions.
+    pub(crate) async fn localities(
         &self,
         rows: &[(&CredentialKey, Revision)],
-    ) -> Result<Vec<bool>, StoreError> {
+    ) -> Result<Vec<Locality>, StoreError> {
         let keys: Vec<_> = rows.iter().map(|(key, _)| *key).collect();
-        let (now_ms, lease) = (self.clock.now_ms(), self.timing.operation_lease);
         let known = self.revisions(&keys).await?.into_iter();
-        Ok(known
-            .zip(rows)
-            .map(|(known, (_, revision))| {
-                !known.is_local(*revision)
-                    && known.currency(*revision, now_ms, lease) == Currency::Current
-            })
-            .collect())
+        Ok(known.zip(rows).map(|(known, (_, revision))| known.locality(*revision)).collect())
     }
 
     async fn change_revision(
@@ -285,16 +348,78 @@ mod tests {
     }
 
     #[test]
+    fn a_decision_that_ended_in_doubt_holds_up_what_came_before_and_no_other_decision() {
+        let mut record = RevisionRecord::default();
+        record.open(None, 0, 1_000, LEASE);
+        record.settle(revision(1_000));
+        record.open(None, 0, 2_000, LEASE);
+        record.suspend(revision(2_000));
+        assert_eq!(record.currency(revision(1_000)), Currency::Busy);
+        assert_eq!(record.currency(revision(2_000)), Currency::Current);
+        assert_eq!(record.doubt(2_001, LEASE), Some(2_000));
+        let mut decided_again = record;
+        assert_eq!(decided_again.open(None, 0, 2_001, LEASE), Opened::Yes(revision(2_001)));
+        // As when its process died.
+        let mut lapsed = record;
+        lapsed.open(None, 0, 3_000, LEASE);
+        assert_eq!(lapsed.currency(revision(1_000)), Currency::Busy);
+        record.settle(revision(2_000));
+        assert_eq!(record.currency(revision(1_000)), Currency::Outdated);
+    }
+
+    #[test]
+    fn no_remainder_of_a_lease_that_counts_is_longer_than_the_longest_wait() {
+        let state = std::sync::Arc::new(crate::state::MemoryState::new());
+        let timing = crate::ledger::Timing { operation_lease: LEASE, ..Default::default() };
+        let clock = std::sync::Arc::new(crate::clock::SystemClock);
+        let ledger = Ledger::new(state, clock, "p".into(), timing);
+        // By a replica whose clock is ahead.
+        let mut record = RevisionRecord::default();
+        record.open(None, 0, 1_000_000, LEASE);
+        let until = 1_000_000 + ms(LEASE);
+        let longest = (0..until).rev().take_while(|now| record.is_open(*now, LEASE)).count() as u64;
+        assert!(longest >= ms(LEASE) && longest <= ms(ledger.longest_wait()), "{longest}");
+    }
+
+    #[test]
+    fn the_own_store_is_not_taken_to_hold_what_an_open_decision_may_replace() {
+        let mut record = RevisionRecord::default();
+        record.open(None, 0, 1_000, LEASE);
+        assert_eq!(record.locality(revision(1_000)), Locality::Lacking);
+        // Recorded at the management side, but not settled here: the next decision is being made.
+        record.suspend(revision(1_000));
+        record.open(None, 0, 2_000, LEASE);
+        assert_eq!(record.locality(revision(1_000)), Locality::Undecided);
+        record.close(revision(2_000));
+        assert_eq!(record.locality(revision(1_000)), Locality::Lacking);
+        record.settle(revision(1_000));
+        record.open(None, 0, 3_000, LEASE);
+        assert_eq!(record.locality(revision(1_000)), Locality::Held);
+        record.settle(revision(3_000));
+        assert_eq!(record.locality(revision(1_000)), Locality::Outdated);
+    }
+
+    #[test]
+    fn a_decision_that_came_to_nothing_leaves_the_one_before_current() {
+        let mut record = RevisionRecord::default();
+        record.open(None, 0, 1_000, LEASE);
+        record.settle(revision(1_000));
+        record.open(None, 0, 2_000, LEASE);
+        record.close(revision(2_000));
+        assert_eq!(record.currency(revision(1_000)), Currency::Current);
+    }
+
+    #[test]
     fn a_late_settle_neither_moves_back_nor_ends_a_newer_decision() {
         let mut record = RevisionRecord::default();
         record.open(None, 0, 1_000, LEASE);
         record.open(None, 0, 2_000, LEASE);
         record.settle(revision(1_000));
-        assert_eq!(record.currency(revision(1_000), 2_000, LEASE), Currency::Busy);
+        assert_eq!(record.currency(revision(1_000)), Currency::Busy);
         record.settle(revision(2_000));
         record.settle(revision(1_000));
-        assert_eq!(record.currency(revision(1_000), 2_000, LEASE), Currency::Outdated);
-        assert!(record.is_local(revision(2_000)));
+        assert_eq!(record.currency(revision(1_000)), Currency::Outdated);
+        assert_eq!(record.locality(revision(2_000)), Locality::Held);
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub struct RowView {
     pub event_id: Option<EventId>,
     /// How often it was sent.
     pub attempts: u32,
+    /// When it is tried again, in milliseconds since the epoch. An error without it is final.
+    pub retry_at_ms: Option<u64>,
     /// Why it failed last.
     pub reason: Option<String>,
     /// How the target proved that it holds it.
@@ -95,6 +97,7 @@ impl MemoryManagement {
             status: row.status,
             event_id: row.event_id.clone(),
             attempts: row.attempts,
+            retry_at_ms: row.retry_at_ms,
             reason: row.reason.clone(),
             proof: row.proof,
         })
@@ -172,6 +175,7 @@ impl Management for MemoryManagement {
                 };
                 if row.status != RowStatus::Success {
                     row.status = RowStatus::Success;
+                    row.note_delivery(entry.answered.as_ref());
                     row.proof = Some(entry.proof);
                     row.retry_at_ms = None;
                     row.reason = None;
@@ -192,8 +196,12 @@ impl Management for MemoryManagement {
                 let Some(row) = tables.row(&entry.row) else {
                     return Marked::Stale;
                 };
-                if row.status != RowStatus::Success {
+                // What is to be tried again is a delivery's end: it says nothing against an answer.
+                let settled = row.status == RowStatus::Success
+                    || entry.retry_at_ms.is_some() && !row.is_open();
+                if !settled {
                     row.status = RowStatus::Error;
+                    row.note_delivery(entry.answered.as_ref());
                     row.reason = Some(entry.reason.clone());
                     row.retry_at_ms = entry.retry_at_ms;
                 }

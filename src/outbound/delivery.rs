@@ -102,6 +102,10 @@ async fn attempt(core: &Core, declarations: &Declarations, claimed: &Claimed) ->
         }
         published = core.transport.publish(target, body).await;
     }
+    #[cfg(feature = "simulation")]
+    if crate::mutation::is_on(crate::mutation::Mutation::RecordedLate) {
+        core.ledger.record_late(&job.claim.flight, &ticket.event_id).await;
+    }
     match published {
         Ok(()) => Attempt::Confirmed(passage),
         Err(error) => publish_failed(core, declarations, target, begun, error).await,

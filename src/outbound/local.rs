@@ -1,22 +1,22 @@
 //! The authority's own store, before anybody else hears of a revision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::rows::{Job, Report, local_version};
 use crate::core::Core;
 use crate::error::StoreError;
 use crate::id::{CredentialKey, Revision};
-use crate::ledger::InFlight;
+use crate::ledger::{InFlight, Locality};
+use crate::mutation::{Mutation, is_on};
 use crate::store::{Change, VersionedChange};
 
 /// Applies what the own store lacks of this work: it is there already unless a process died in the
-/// middle of a decision or the store lost its data. Returns the credentials that the store refuses
-/// for good, and why.
+/// middle of a decision or the store lost its data. Returns the credentials that have to wait.
 pub(super) async fn bring_up(
     core: &Core,
     jobs: &[Job],
     reports: &[Report],
-) -> Result<BTreeMap<CredentialKey, StoreError>, StoreError> {
+) -> Result<Waiting, StoreError> {
     let delivered = jobs.iter().map(|job| {
         let InFlight { key, revision, .. } = &job.claim.flight;
         ((key, *revision), &job.change)
@@ -27,18 +27,36 @@ pub(super) async fn bring_up(
     });
     let wanted: BTreeMap<_, _> = delivered.chain(reported).collect();
     let rows: Vec<_> = wanted.keys().copied().collect();
-    let not_local = core.ledger.not_local(&rows).await?;
-    let lacking = wanted.into_iter().zip(not_local).filter(|(_, not_local)| *not_local);
-    let mut refused = BTreeMap::new();
-    for (((key, revision), change), _) in lacking {
-        match apply(core, key, revision, change.clone()).await {
-            Err(error) if !error.is_transient() => {
-                refused.insert(key.clone(), error);
+    if is_on(Mutation::OwnStoreSkipped) {
+        return Ok(Waiting::default());
+    }
+    let localities = core.ledger.localities(&rows).await?;
+    let mut waiting = Waiting::default();
+    for (((key, revision), change), locality) in wanted.into_iter().zip(localities) {
+        match locality {
+            Locality::Held | Locality::Outdated => {}
+            Locality::Undecided => {
+                waiting.undecided.insert(key.clone());
             }
-            applied => applied?,
+            Locality::Lacking => match apply(core, key, revision, change.clone()).await {
+                Err(error) if !error.is_transient() => {
+                    waiting.refused.insert(key.clone(), error);
+                }
+                applied => applied?,
+            },
         }
     }
-    Ok(refused)
+    Ok(waiting)
+}
+
+/// Credentials that are neither sent nor reported now.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// The store refuses them for good; why.
+    pub(super) refused: BTreeMap<CredentialKey, StoreError>,
+    /// A decision that may replace the revision is open, and the own store may lack it: should the
+    /// decision come to nothing, the next sync brings it up first.
+    pub(super) undecided: BTreeSet<CredentialKey>,
 }
 
 async fn apply(

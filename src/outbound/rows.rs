@@ -77,11 +77,17 @@ pub(super) fn check(core: &Core, entry: PendingPropagation) -> Result<Work, Unus
     let queue = PeerQueue::new(target.queue.as_str()).map_err(|e| unnamed(&e.to_string()))?;
     let removed = operation == Operation::Delete;
     let receive_only = target.receive_only;
-    let flight = InFlight { key, target: queue, revision, receive_only, removed };
+    let flight = InFlight { key, target: queue, revision, receive_only, removed, tried: None };
     job(core, flight.clone(), operation, target).map(|job| Work::Deliver(Box::new(job))).map_err(
         |reason| {
             let at_ms = core.clock.now_ms();
-            let error = TargetError { row: row_key(&flight), reason, retry_at_ms: None, at_ms };
+            let error = TargetError {
+                row: row_key(&flight),
+                reason,
+                retry_at_ms: None,
+                answered: None,
+                at_ms,
+            };
             Unusable::Row(Box::new(Failure { error, removed }))
         },
     )

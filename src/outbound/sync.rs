@@ -9,7 +9,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use super::delivery::{Attempt, Claimed, Delivered, deliver};
-use super::local::bring_up;
+use super::doubts::clear_doubts;
+use super::local::{Waiting, bring_up};
 use super::rows::{Job, Report, Unusable, Work, check};
 use super::targets::{Declarations, DeclaredTargets};
 use crate::core::Core;
@@ -86,6 +87,7 @@ impl Pass {
             let fetched = self.management.fetch_pending_propagations(request.clone()).await;
             let PendingPage { entries, next } = fetched?;
             self.summary.propagations_read += entries.len() as u64;
+            clear_doubts(&self.core, &entries).await?;
             let (jobs, reports) = self.sort_out(entries).await;
             let (jobs, reports) = self.make_local(jobs, reports).await?;
             for report in reports {
@@ -133,16 +135,21 @@ impl Pass {
     }
 
     /// Brings the authority's own store to each revision before its targets hear of it and before
-    /// it is reported. Returns the work of all credentials but those that the store refuses.
+    /// it is reported. Returns the work of all credentials but those that the store refuses, and those
+    /// that a decision may be about to replace.
     async fn make_local(
         &mut self,
         jobs: Vec<Job>,
         reports: Vec<Report>,
     ) -> Result<(Vec<Job>, Vec<Report>)> {
-        let refused = bring_up(&self.core, &jobs, &reports).await?;
-        if refused.is_empty() {
+        let Waiting { refused, undecided } = bring_up(&self.core, &jobs, &reports).await?;
+        if refused.is_empty() && undecided.is_empty() {
             return Ok((jobs, reports));
         }
+        let given = jobs.len();
+        let jobs = jobs.into_iter().filter(|job| !undecided.contains(&job.claim.flight.key));
+        let jobs: Vec<Job> = jobs.collect();
+        self.summary.targets_waiting += (given - jobs.len()) as u64;
         let (failed, jobs): (Vec<Job>, Vec<Job>) =
             jobs.into_iter().partition(|job| refused.contains_key(&job.claim.flight.key));
         let failures = failed.iter().filter_map(|job| {
@@ -151,7 +158,9 @@ impl Pass {
         let failures: Vec<_> = failures.collect();
         self.summary.targets_retrying += failures.len() as u64;
         settlement::fail(&self.core, &*self.management, failures).await;
-        let reports = reports.into_iter().filter(|report| !refused.contains_key(&report.key));
+        let reports = reports.into_iter().filter(|report| {
+            !refused.contains_key(&report.key) && !undecided.contains(&report.key)
+        });
         Ok((jobs, reports.collect()))
     }
 
@@ -227,6 +236,7 @@ impl Pass {
             row: row_key(&job.claim.flight),
             reason,
             retry_at_ms: Some(now_ms.saturating_add(self.core.ledger.failure_wait(1))),
+            answered: None,
             at_ms: now_ms,
         };
         Failure { error, removed: job.claim.flight.removed }
@@ -302,7 +312,13 @@ impl Pass {
                 self.summary.targets_retrying += 1;
                 let wait = self.core.ledger.failure_wait(ticket.attempts);
                 let retry_at_ms = Some(now_ms.saturating_add(wait));
-                let error = TargetError { row: row.row, reason, retry_at_ms, at_ms: now_ms };
+                let error = TargetError {
+                    row: row.row,
+                    reason,
+                    retry_at_ms,
+                    answered: None,
+                    at_ms: now_ms,
+                };
                 failures.push(Failure { error, removed: flight.removed });
             }
             Attempt::BrokerFailed => {

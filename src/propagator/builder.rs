@@ -27,6 +27,7 @@ use crate::secret::{PropagationSecret, SecretToken};
 use crate::state::{DEFAULT_PREFIX, StateStore};
 use crate::store::CredentialStore;
 use crate::transport::amqp::AmqpTransport;
+use crate::transport::{Deliveries, Transport};
 
 /// Collects what a peer is made of. Start with [`Propagator::builder`].
 pub struct Builder {
@@ -295,8 +296,18 @@ impl Builder {
     }
 
     fn launch(self) -> Propagator {
+        let (transport, deliveries) =
+            AmqpTransport::start(self.broker.clone(), &self.own, &self.entropy);
+        self.launch_on(transport, deliveries)
+    }
+
+    /// Starts the peer on a transport.
+    pub(crate) fn launch_on(
+        self,
+        transport: Arc<dyn Transport>,
+        deliveries: Deliveries,
+    ) -> Propagator {
         let prefetch = usize::from(self.broker.prefetch);
-        let (transport, deliveries) = AmqpTransport::start(self.broker, &self.own, &self.entropy);
         let ledger = Ledger::new(self.state, self.clock.clone(), self.state_prefix, self.timing);
         let core = Arc::new(Core {
             own: self.own,
@@ -317,6 +328,7 @@ impl Builder {
             gate: crate::gate::Gate::default(),
             locks: crate::locks::CredentialLocks::default(),
             recent: crate::recent::RecentVersions::default(),
+            doubts: crate::doubts::Doubts::default(),
             limits: self.limits,
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
@@ -355,6 +367,7 @@ impl Propagator {
         self.inner.tasks.spawn(async move {
             loop {
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(every) => {}
                 }

@@ -19,6 +19,7 @@ pub(super) async fn watch(core: Arc<Core>, stop: CancellationToken) {
             core.hub.emit(event);
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             changed = health.changed() => if changed.is_err() { return },
         }

@@ -16,7 +16,7 @@ pub struct MemoryState {
     tables: Arc<Mutex<Tables>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Tables {
     values: HashMap<String, (String, Option<Instant>)>,
     hashes: HashMap<String, BTreeMap<String, String>>,
@@ -39,6 +39,29 @@ impl MemoryState {
     /// Forgets everything, as a store that lost its disk.
     pub fn wipe(&self) {
         *self.lock() = Tables::default();
+    }
+
+    /// What it holds now, apart from it.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn copy(&self) -> Self {
+        Self { tables: Arc::new(Mutex::new(self.lock().clone())) }
+    }
+
+    /// Goes back to what a copy holds.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn restore(&self, copy: &Self) {
+        let tables = copy.lock().clone();
+        *self.lock() = tables;
+    }
+
+    /// The names of the values whose time has not passed.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn names(&self) -> Vec<String> {
+        let tables = self.lock();
+        let mut names: Vec<_> = tables.values.keys().cloned().collect();
+        names.retain(|name| tables.read(&Key::value(name.as_str())).is_some());
+        names.sort();
+        names
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {

@@ -2,6 +2,7 @@
 
 use super::{Committed, Key, StateStore, Transaction, Write};
 use crate::error::StoreError;
+use crate::mutation::{Mutation, is_on};
 
 /// How often one item is decided anew when other writers come between. Each round at least one
 /// writer succeeds, so this only ends when a store keeps reporting conflicts without cause.
@@ -68,7 +69,8 @@ where
             results[index] = Some(Ok(outcome));
             continue;
         }
-        let checks = keys.into_iter().zip(read);
+        let conditional = !is_on(Mutation::CommitUnconditional);
+        let checks = keys.into_iter().zip(read).filter(|_| conditional);
         let unchanged = checks.fold(Transaction::default(), |t, (key, value)| t.check(key, value));
         transactions.push(Transaction { writes, ..unchanged });
         tried.push((index, outcome));

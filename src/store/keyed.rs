@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use super::{Applied, Change, Credential, CredentialStore, VersionedChange};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
-use crate::id::{ClientId, Track};
+use crate::id::{ClientId, PeerQueue, Track};
+use crate::mutation::cursor_stays;
 use crate::secret::SecretHash;
 use crate::state::{Decided, Key, MemoryState, StateStore, Write, transact};
 
@@ -110,6 +111,9 @@ impl<S: StateStore> KeyedCredentialStore<S> {
         let new = Credential::after(old.as_ref(), &change.change, now_ms);
         let mut writes =
             vec![Write::set(self.cursor_key(client_id), write_cursor(&change.version))];
+        if cursor_stays(&self.namespace, change.version.source.as_ref().map(PeerQueue::as_str)) {
+            writes.clear();
+        }
         match (&old, &new) {
             (_, None) => {
                 writes.push(Write::remove(self.record_key(client_id)));

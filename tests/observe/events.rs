@@ -111,33 +111,48 @@ async fn a_hundred_readers_are_served_and_too_many_are_turned_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_never_reads_is_dropped_and_holds_up_nobody() {
-    let mesh = Mesh::start_with(&[("SYNC_INTERVAL", "0".to_owned())]).await;
+    let mesh = Mesh::start_with(&[("LOG", "error".to_owned())]).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     // The less the kernel takes for it, the sooner it is seen not to read.
     socket.set_recv_buffer_size(4096).unwrap();
-    let mut asleep = socket.connect(mesh.authority.address()).await.unwrap();
+    let mut asleep = socket.connect(mesh.target.address()).await.unwrap();
     ask(&mut asleep).await;
-    mesh.eventually("propagator_event_readers", |readers| readers == 1.0).await;
-    let mut awake = reader(&mesh, None).await;
-    let client = format!("client-{}", "x".repeat(240));
-    let body = json!({"clientId": client, "secret": "s"});
-    let dropped = "propagator_event_readers_dropped_total";
+    let readers = async || mesh.scrape(&mesh.target).await["propagator_event_readers"];
+    eventually(SOON, || async { (readers().await == 1.0).then_some(()) }).await;
+    let mut awake = Reader::open(&mesh.http, &mesh.target.url("/events"), None).await;
+    let queues = mesh.vhost.queues().await.unwrap();
     // Until the kernel's buffers are full, and then the reader's queue.
     let mut told = 0;
-    while mesh.scrape(&mesh.authority).await[dropped] == 0.0 {
-        for _ in 0..200 {
-            let answer = mesh.post("/admin/ensure", body.clone()).await;
-            assert_eq!(answer.status(), StatusCode::CREATED);
-            awake.until("key_activated").await;
+    while mesh.scrape(&mesh.target).await["propagator_event_readers_dropped_total"] == 0.0 {
+        for _ in 0..500 {
+            told += 1;
+            queues.publish("hmac-orders.queue", change(told).as_bytes()).await.unwrap();
         }
-        told += 200;
+        let last = format!("source-{told}-");
+        awake.until_that(|event| event.data["source"].to_string().contains(&last)).await;
         assert!(told < 40_000, "it is still not dropped");
     }
-    assert_eq!(mesh.scrape(&mesh.authority).await["propagator_event_readers"], 1.0);
+    assert_eq!(readers().await, 1.0);
     // Its connection is closed too: what it had not read ends, with an error or without.
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(SOON, asleep.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the connection is still open");
+}
+
+/// An event for `orders` that makes it tell much.
+fn change(number: u64) -> String {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    json!({
+        "eventId": format!("event-{number}"),
+        "ts": u64::try_from(since).unwrap() + number,
+        "propagationSecret": "propagation-secret-of-orders",
+        "senderAmqpQueue": format!("source-{number}-{}", "x".repeat(180)),
+        "op": "credential.update",
+        "track": "http",
+        "clientId": "y".repeat(250),
+        "payload": {"secretHash": "ab".repeat(32)},
+    })
+    .to_string()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -52,7 +52,10 @@ async fn what_a_target_owes_is_shown_and_grows_older() {
         .await;
     mesh.eventually(r#"propagator_oldest_unacked_event_seconds{target="away"}"#, |age| age > 1.0)
         .await;
+    // Nobody consumes it.
+    mesh.eventually(r#"propagator_queue_messages{queue="away"}"#, |waiting| waiting == 1.0).await;
     let found = mesh.scrape(&mesh.authority).await;
+    assert_eq!(found[r#"propagator_queue_messages{queue="authority"}"#], 0.0);
     assert_eq!(found[r#"propagator_target_rows{target="orders",state="in_flight"}"#], 0.0);
 }
 

@@ -115,7 +115,12 @@ async fn nobody_sees_a_page_without_signing_in() {
         assert_eq!(answer.headers()["location"], "/page/login");
         let answer = http.get(&url).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{page}");
-        let forged = http.get(&url).header("cookie", "propagator_session=00").send().await.unwrap();
+        let forged = http
+            .get(&url)
+            .header("cookie", "propagator_session_authority=00")
+            .send()
+            .await
+            .unwrap();
         assert_eq!(forged.status(), StatusCode::UNAUTHORIZED, "{page}");
         let answer = http.get(&url).bearer_auth(TOKEN).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{page}");

@@ -1,11 +1,15 @@
 //! Acks, results and the clearing of the plain secret count for their own revision and no other.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use hmac_propagator::event::Event;
 use hmac_propagator::id::Track;
 use hmac_propagator::management::{Outcome, RowStatus};
-use hmac_propagator::propagator::{Ensure, Propagator};
+use hmac_propagator::propagator::{Ensure, Propagator, Rotate};
+use tokio::sync::Semaphore;
 
-use crate::help::{Between, RawTarget, Script, ack, refusal};
+use crate::help::{Between, Call, RawTarget, Script, ack, refusal};
 use crate::mesh::{
     Full, Mesh, Store, client_id, complete, directory_of, key_on, queue, secret, seen,
 };
@@ -69,6 +73,70 @@ async fn late_ack_of_an_older_revision_leaves_the_newer_one_pending() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn late_ack_of_an_older_revision_is_held_back_from_an_adapter_that_ignores_revisions() {
     late_acks_change_nothing(Script::default().ignores_revisions()).await;
+}
+
+/// A rotation that the management side records while the authority's Redis stops taking writes.
+async fn rotate_in_doubt(authority: &Full, store: &Store, recording: &Semaphore, go: &Semaphore) {
+    let peer = authority.peer.clone();
+    let rotate = Rotate::new(client_id("orders"), secret("second"));
+    let rotating = tokio::spawn(async move { peer.rotate(rotate).await });
+    recording.acquire().await.unwrap().forget();
+    store.redis.set_read_only(true).await.unwrap();
+    go.add_permits(1);
+    rotating.await.unwrap().unwrap_err();
+    store.redis.set_read_only(false).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_the_revision_before_does_not_count_for_a_decision_that_ended_in_doubt() {
+    let mesh = Mesh::new().await;
+    let store = Store::start().await;
+    let (recording, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (signal, gate) = (recording.clone(), go.clone());
+    let script = Script::default().ignores_revisions().before(move |call| {
+        let (signal, gate) = (signal.clone(), gate.clone());
+        async move {
+            if matches!(call, Call::Rotate(_)) {
+                signal.add_permits(1);
+                gate.acquire().await.unwrap().forget();
+            }
+            Ok(())
+        }
+    });
+    let memory = directory_of(&["b"]);
+    let management = Between::new(&memory, script);
+    // Six tries take longer than the lease, so that they outlast it.
+    let authority = mesh
+        .full_with("authority", &store, memory, |builder| {
+            builder
+                .management(management)
+                .hand_over_plain_secrets(true)
+                .callback_timeout(Duration::from_secs(2))
+                .operation_lease(Duration::from_millis(2_100))
+                .retry(Duration::from_millis(500), Duration::from_secs(1))
+        })
+        .await;
+    let b = RawTarget::silent(&mesh, "b").await;
+    authority.ensure("orders", &["b"]).await;
+    authority.sync().await;
+    let first = b.nth(0).await;
+    let mut events = authority.peer.events();
+    rotate_in_doubt(&authority, &store, &recording, &go).await;
+    mesh.send("authority", &ack(&first, "b")).await;
+    for _ in 0..6 {
+        let settling = |event: &Event| match event {
+            Event::Retrying { what, .. } => (*what == "settling answers").then_some(()),
+            _ => None,
+        };
+        seen(&mut events, settling).await;
+    }
+    assert_eq!(authority.status("orders", "b"), RowStatus::Pending);
+    assert!(authority.keeps_plain("orders"));
+
+    authority.sync().await;
+    mesh.send("authority", &ack(&b.nth(1).await, "b")).await;
+    assert_eq!(complete(&mut events, "orders").await, Outcome::Success);
+    assert_eq!(authority.status("orders", "b"), RowStatus::Success);
 }
 
 async fn ensure_on(peer: &Propagator, track: Track) {

@@ -5,6 +5,8 @@ mod config;
 mod explain;
 mod fault;
 mod hash;
+#[cfg(feature = "sidecar")]
+mod health;
 mod input;
 mod message;
 #[cfg(feature = "sidecar")]
@@ -43,6 +45,9 @@ enum Command {
     /// Run a peer, with its HTTP side.
     #[cfg(feature = "sidecar")]
     Serve(Box<serve::Serve>),
+    /// Ask a running peer how it is: exit code 0 if it can do its work, else 1.
+    #[cfg(feature = "sidecar")]
+    Health(health::Health),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +59,8 @@ fn main() -> ExitCode {
         Command::Operate(operate) => operate.run(<Cli as clap::CommandFactory>::command()),
         #[cfg(feature = "sidecar")]
         Command::Serve(serve) => serve.run(),
+        #[cfg(feature = "sidecar")]
+        Command::Health(health) => health.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

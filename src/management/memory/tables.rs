@@ -7,7 +7,7 @@ use super::super::rows::{
     FetchPending, Operation, PendingPage, PendingPropagation, PendingTarget, PendingWork, RowStatus,
 };
 use super::super::{
-    Decision, ManagementError, Marked, Outcome, Proof, RotateCredential, Rotated, RowKey,
+    Answered, Decision, ManagementError, Marked, Outcome, Proof, RotateCredential, Rotated, RowKey,
     StoredRestrictions, UpsertCredential, Upserted,
 };
 use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
@@ -74,6 +74,14 @@ impl RowEntry {
             retry_at_ms: None,
             reason: None,
             proof: None,
+        }
+    }
+
+    /// An answer that came before its event was recorded as sent brings that with it.
+    pub(super) fn note_delivery(&mut self, answered: Option<&Answered>) {
+        if let (None, Some(answered)) = (&self.event_id, answered) {
+            self.event_id = Some(answered.event_id.clone());
+            self.attempts = answered.attempts;
         }
     }
 

@@ -6,7 +6,9 @@ use serde_json::{Value as Json, json};
 use super::db::{Record, clamp};
 use super::dialect::Column;
 use super::failure::Failure;
-use crate::management::{Outcome, Proof, RowStatus, TargetError, TargetSent, TargetSuccess};
+use crate::management::{
+    Answered, Outcome, Proof, RowStatus, TargetError, TargetSent, TargetSuccess,
+};
 
 /// Longest stored reason, in characters.
 const REASON: usize = 1000;
@@ -104,6 +106,7 @@ impl Row {
             return;
         }
         self.status = RowStatus::Success;
+        self.note_delivery(entry.answered.as_ref());
         self.proof = Some(match entry.proof {
             Proof::Signed => "signed",
             Proof::ReceiveOnly => "receive_only",
@@ -116,16 +119,28 @@ impl Row {
 
     pub(super) fn failed(&mut self, worker: &str, entry: &TargetError) {
         // A failure for good comes from the target or from the row itself, whoever tells of it. One
-        // that is tried again is a worker's own experience.
+        // that is tried again is a worker's own experience: it says nothing against an answer.
         let own_experience = entry.retry_at_ms.is_some();
-        if self.status == RowStatus::Success || own_experience && self.is_taken_from(worker) {
+        let overruled = own_experience && (!self.is_open() || self.is_taken_from(worker));
+        if self.status == RowStatus::Success || overruled {
             return;
         }
         self.status = RowStatus::Error;
+        self.note_delivery(entry.answered.as_ref());
         self.last_error = Some(clean(&entry.reason));
         self.retry_at = entry.retry_at_ms;
         self.settled_at = entry.retry_at_ms.is_none().then_some(entry.at_ms);
         self.claimed_until = None;
+    }
+
+    /// An answer that came before its event was recorded as sent brings with it what that record
+    /// would have said.
+    fn note_delivery(&mut self, answered: Option<&Answered>) {
+        if let (None, Some(answered)) = (&self.event_id, answered) {
+            self.event_id = Some(answered.event_id.as_str().to_owned());
+            self.attempts = answered.attempts.into();
+            self.sent_at = Some(answered.sent_at_ms);
+        }
     }
 
     /// Whether another worker fetched it since: this one stalled for longer than its claim, and the

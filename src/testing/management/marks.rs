@@ -2,8 +2,8 @@
 
 use super::Fixture;
 use super::world::{
-    LATER, applied, directory, ensure, fail, failed, key, one, open_names, put, queue, rotate, row,
-    send, sent, status, succeed,
+    LATER, answered, applied, directory, ensure, fail, failed, key, one, open_names, put, queue,
+    rotate, row, send, sent, status, succeed,
 };
 use crate::management::{Marked, Proof, RowStatus, TargetError, TargetSent, TargetSuccess};
 
@@ -86,6 +86,26 @@ pub async fn a_late_sent_does_not_open_what_is_settled(fixture: &dyn Fixture) {
     assert_eq!(succeed(fixture, applied("a", "c", 7)).await, settled);
 }
 
+/// Then what the mark would have said comes with the answer; what is recorded already stays.
+pub async fn an_answer_brings_what_was_not_recorded_as_sent(fixture: &dyn Fixture) {
+    two_rows(fixture).await;
+    let answered = |event: &str, attempts| Some(answered(event, attempts));
+    let first = TargetSuccess { answered: answered("first", 2), ..applied("a", "b", 7) };
+    succeed(fixture, first).await;
+    let refused = TargetError { answered: answered("second", 1), ..failed("a", "c", 7, None) };
+    fail(fixture, refused).await;
+    for (target, event, attempts) in [("b", "first", 2), ("c", "second", 1)] {
+        let row = row(fixture, "a", target).await;
+        assert_eq!((row.event_id.as_deref(), row.attempts), (Some(event), attempts));
+    }
+    ensure(fixture, put("a", 8, '2', &[])).await;
+    send(fixture, TargetSent { attempts: 3, ..sent("a", "b", 8, "third") }).await;
+    let late = TargetSuccess { answered: answered("other", 1), ..applied("a", "b", 8) };
+    succeed(fixture, late).await;
+    let row = row(fixture, "a", "b").await;
+    assert_eq!((row.event_id.as_deref(), row.attempts), (Some("third"), 3));
+}
+
 /// Times may lie beyond what a signed column holds: that is as good as never.
 pub async fn a_time_beyond_all_bounds_is_never(fixture: &dyn Fixture) {
     two_rows(fixture).await;
@@ -108,6 +128,18 @@ pub async fn a_success_may_follow_an_error(fixture: &dyn Fixture) {
     let mended = row(fixture, "a", "b").await;
     assert_eq!((mended.status, mended.reason), (RowStatus::Success, None));
     assert_eq!(mended.proof, Some(Proof::ReceiveOnly));
+}
+
+/// The target's answer came while its event was still being sent.
+pub async fn a_settled_error_is_not_opened_again(fixture: &dyn Fixture) {
+    two_rows(fixture).await;
+    fail(fixture, failed("a", "b", 7, None)).await;
+    let before = row(fixture, "a", "b").await;
+    send(fixture, sent("a", "b", 7, "event")).await;
+    assert_eq!(fail(fixture, failed("a", "b", 7, Some(LATER))).await, Marked::Outstanding);
+    assert_eq!(row(fixture, "a", "b").await, before);
+    let settled = Marked::Settled { succeeded: 1, failed: 1 };
+    assert_eq!(succeed(fixture, applied("a", "c", 7)).await, settled);
 }
 
 /// It does not count as failed before it is given up, and may be sent again.

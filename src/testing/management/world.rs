@@ -3,8 +3,8 @@
 
 use crate::id::{ClientId, CredentialKey, EventId, PeerQueue, Revision, Track};
 use crate::management::{
-    Decision, FetchPending, FullyPropagated, Management, ManagementError, Marked, Outcome,
-    PendingPropagation, PendingWork, Proof, RotateCredential, Rotated, RowKey, RowStatus,
+    Answered, Decision, FetchPending, FullyPropagated, Management, ManagementError, Marked,
+    Outcome, PendingPropagation, PendingWork, Proof, RotateCredential, Rotated, RowKey, RowStatus,
     TargetError, TargetSent, TargetSuccess, UpsertCredential, Upserted,
 };
 use crate::secret::{ClientSecret, PropagationSecret, SecretHash};
@@ -113,6 +113,12 @@ pub fn rotation(client: &str, number: u64, digit: char) -> RotateCredential {
     }
 }
 
+/// What a target answered.
+pub fn answered(event: &str, attempts: u32) -> Answered {
+    let event_id = EventId::new(event).unwrap();
+    Answered { event_id, attempts, sent_at_ms: NOW }
+}
+
 /// Makes a rotation that is accepted.
 pub async fn rotate(
     fixture: &dyn Fixture,
@@ -142,13 +148,18 @@ pub fn sent(client: &str, target: &str, number: u64, event: &str) -> TargetSent 
 
 /// A target that proved a revision.
 pub fn applied(client: &str, target: &str, number: u64) -> TargetSuccess {
-    TargetSuccess { row: row_key(client, target, number), proof: Proof::Signed, at_ms: NOW }
+    TargetSuccess {
+        row: row_key(client, target, number),
+        proof: Proof::Signed,
+        answered: None,
+        at_ms: NOW,
+    }
 }
 
 /// A delivery that failed.
 pub fn failed(client: &str, target: &str, number: u64, retry_at_ms: Option<u64>) -> TargetError {
     let row = row_key(client, target, number);
-    TargetError { row, reason: "refused".into(), retry_at_ms, at_ms: NOW }
+    TargetError { row, reason: "refused".into(), retry_at_ms, answered: None, at_ms: NOW }
 }
 
 /// Marks one row as sent.

@@ -70,7 +70,7 @@ impl App {
         let syncs = Syncs::start(by_itself, propagator.clone(), stop.clone());
         let feed = telemetry.feed.clone();
         let page = Page::new(&parts)?;
-        let scrape = telemetry.scrape(propagator.clone(), parts.management.clone(), stop.clone());
+        let scrape = telemetry.scrape(propagator.clone(), &parts, stop.clone());
         let caller = Caller::new(&http.call_target_origins)?;
         let rotations = rotate::Limit::new();
         Ok(Self(Arc::new(Shared {

@@ -6,13 +6,16 @@ mod gauges;
 mod labels;
 mod names;
 mod observe;
+mod queues;
 
 use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
+use hmac_propagator::broker::BrokerOptions;
 use hmac_propagator::event::Event;
+use hmac_propagator::id::PeerQueue;
 use hmac_propagator::management::sql::SqlManagement;
 use hmac_propagator::propagator::Propagator;
 use hmac_propagator::verify::VerifierEvent;
@@ -24,6 +27,7 @@ use crate::serve::events::Feed;
 use gauges::Gauges;
 use names::Kind;
 use observe::Counting;
+use queues::Queues;
 
 /// The content type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -84,9 +88,11 @@ impl Metrics {
         self,
         peer: Propagator,
         management: Option<SqlManagement>,
+        queues: (BrokerOptions, PeerQueue),
         feed: Feed,
     ) -> Scrape {
-        Scrape { metrics: self, gauges: Arc::new(Gauges::new(peer, management)), feed }
+        let queues = Queues::new(queues.0, queues.1);
+        Scrape { metrics: self, gauges: Arc::new(Gauges::new(peer, management, queues)), feed }
     }
 }
 

@@ -69,7 +69,8 @@ impl Page {
         let fingerprints = Fingerprints::new();
         let fingerprints =
             fingerprints.ok_or_else(|| Fault::new("the system gives no random numbers"))?;
-        Ok(Self { sessions: Sessions::default(), tries: Tries::new(), stores, fingerprints })
+        let sessions = Sessions::new(config.queue.as_str());
+        Ok(Self { sessions, tries: Tries::new(), stores, fingerprints })
     }
 }
 

@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use hmac_propagator::event::{Event, Observer};
-use hmac_propagator::management::sql::SqlManagement;
 use hmac_propagator::propagator::Propagator;
 use hmac_propagator::verify::{VerifierEvent, VerifierObserver};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +22,7 @@ use super::metrics::{self, Metrics, Scrape};
 use super::page;
 use super::problem::{Problem, ProblemBody};
 use crate::fault::Fault;
+use crate::peer::Peer;
 
 /// How often samples are folded while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(20);
@@ -41,13 +41,10 @@ impl Telemetry {
     }
 
     /// For `GET /metrics`, with the peer that is asked at each scrape.
-    pub(crate) fn scrape(
-        &self,
-        peer: Propagator,
-        management: Option<SqlManagement>,
-        stop: CancellationToken,
-    ) -> Scrape {
-        let scrape = self.metrics.clone().scrape(peer, management, self.feed.clone());
+    pub(crate) fn scrape(&self, peer: Propagator, parts: &Peer, stop: CancellationToken) -> Scrape {
+        let (management, config) = (parts.management.clone(), &parts.config);
+        let queues = (config.broker.clone(), config.queue.clone());
+        let scrape = self.metrics.clone().scrape(peer, management, queues, self.feed.clone());
         let metrics = self.metrics.clone();
         tokio::spawn(async move {
             loop {

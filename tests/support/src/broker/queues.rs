@@ -2,8 +2,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
-    QueueDeleteOptions, QueuePurgeOptions,
+    BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
+    QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Queue};
@@ -144,6 +144,29 @@ impl Queues {
             properties: got.delivery.properties,
             redelivered: got.delivery.redelivered,
         }))
+    }
+
+    /// The bodies of all ready messages, which stay in the queue, in their order. They count as
+    /// delivered before from then on.
+    ///
+    /// # Errors
+    ///
+    /// When the queue does not exist.
+    pub async fn peek(&self, name: &str) -> Result<Vec<Vec<u8>>> {
+        let channel = self.channel().await?;
+        let (mut bodies, mut last) = (Vec::new(), None);
+        let options = BasicGetOptions { no_ack: false };
+        while let Some(got) = bounded(name, channel.basic_get(short(name)?, options)).await? {
+            bodies.push(got.delivery.data);
+            last = Some(got.delivery.acker);
+        }
+        if let Some(last) = last {
+            let all = BasicNackOptions { multiple: true, requeue: true };
+            bounded(name, last.nack(all)).await?;
+        }
+        // The close is answered when the broker has seen the line before.
+        bounded(name, channel.close(200, "looked".into())).await?;
+        Ok(bodies)
     }
 
     async fn look(&self, name: &str) -> Result<Option<Queue>> {

@@ -48,6 +48,22 @@ async fn arguments_and_policies_reach_the_queue() {
 }
 
 #[tokio::test]
+async fn who_peeks_sees_all_messages_and_leaves_them_in_their_order() {
+    let broker = Broker::start().await.unwrap();
+    let vhost = broker.vhost().await.unwrap();
+    let queues = vhost.queues().await.unwrap();
+    queues.declare("q").await.unwrap();
+    assert!(queues.peek("q").await.unwrap().is_empty());
+    for body in [b"1", b"2"] {
+        queues.publish("q", body).await.unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(queues.peek("q").await.unwrap(), [b"1", b"2"]);
+    }
+    assert_eq!(queues.get("q").await.unwrap().unwrap().body, b"1");
+}
+
+#[tokio::test]
 async fn connections_go_through_a_proxy_and_are_closed_on_request() {
     let broker = Broker::start().await.unwrap();
     let vhost = broker.vhost().await.unwrap();

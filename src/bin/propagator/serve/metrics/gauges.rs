@@ -5,9 +5,11 @@
 //! that several scrapers cost it no more than one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hmac_propagator::event::Link;
+use hmac_propagator::id::PeerQueue;
 use hmac_propagator::management::sql::{OperatorError, SqlManagement, TargetBacklog, TargetInfo};
 use hmac_propagator::propagator::{Propagator, Status, StoreState};
 use metrics::gauge;
@@ -17,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::labels::Labels;
 use super::names;
 use super::observe::{link_up, since};
+use super::queues::Queues;
 use crate::serve::clock::now_ms;
 
 /// How long each may take to answer.
@@ -31,6 +34,7 @@ const STATES: [&str; 4] = ["pending", "in_flight", "retrying", "failed"];
 pub(super) struct Gauges {
     peer: Propagator,
     management: Option<SqlManagement>,
+    queues: Arc<Queues>,
     last: Mutex<Last>,
 }
 
@@ -41,6 +45,8 @@ struct Last {
     answered: Option<Instant>,
     /// The targets that have gauges.
     shown: BTreeSet<String>,
+    /// The targets, as the database said last.
+    directory: Vec<PeerQueue>,
 }
 
 /// What a target lacks.
@@ -52,8 +58,12 @@ struct Outstanding {
 }
 
 impl Gauges {
-    pub(super) fn new(peer: Propagator, management: Option<SqlManagement>) -> Self {
-        Self { peer, management, last: Mutex::default() }
+    pub(super) fn new(
+        peer: Propagator,
+        management: Option<SqlManagement>,
+        queues: Arc<Queues>,
+    ) -> Self {
+        Self { peer, management, queues, last: Mutex::default() }
     }
 
     /// Sets every gauge.
@@ -61,11 +71,17 @@ impl Gauges {
         gauge!(names::BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1);
         let (status, database) =
             tokio::join!(timeout(PATIENCE, self.peer.status()), self.refresh_rows(targets));
+        self.refresh_queues(targets).await;
         let ready = show_status(status.ok().as_ref());
         gauge!(names::READY).set(truth(ready && database != Some(false)));
         if let Some(up) = database {
             gauge!(names::DATABASE_UP).set(truth(up));
         }
+    }
+
+    async fn refresh_queues(&self, labels: &Labels) {
+        let last = self.last.lock().await;
+        self.queues.refresh(&last.directory, labels);
     }
 
     /// Whether the database answers; `None`: there is none. Scrapes that come together wait for one
@@ -81,6 +97,7 @@ impl Gauges {
                 if let Some((directory, backlog)) = &found {
                     let outstanding = by_target(directory, backlog, targets, now_ms());
                     show_rows(&outstanding, &mut last.shown);
+                    last.directory = directory.iter().map(|target| target.queue.clone()).collect();
                     last.answered = Some(Instant::now());
                 }
                 last.asked = Some((Instant::now(), found.is_some()));

@@ -51,6 +51,7 @@ metrics_list! {
     UNUSABLE Counter "unusable_rows_total" "Rows that cannot be propagated as they are, each time a sync meets them."
     OLDEST Gauge "oldest_unacked_event_seconds" "Age of the oldest decision that a target has not answered for; 0: none."
     ROWS Gauge "target_rows" "Rows of a target that are not confirmed: pending, in_flight, retrying or failed."
+    QUEUE Gauge "queue_messages" "Messages that wait in a queue: this peer's own, and those of its targets."
     BACKLOG_AGE Gauge "backlog_age_seconds" "How old the figures by target are that come from the database."
     APPLIED Counter "events_applied_total" "Events of other peers that took effect here."
     UNCHANGED Counter "events_unchanged_total" "Events of other peers that changed nothing: what they bring, or newer, was here."

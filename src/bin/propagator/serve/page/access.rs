@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::form::{Form, LIMIT};
-use super::session::{self, Ticket};
+use super::session::Ticket;
 use super::show;
 use crate::serve::app::App;
 use crate::serve::body::BODY_TIMEOUT;
@@ -33,7 +33,7 @@ pub(crate) async fn enter(State(app): State<App>, mut request: Request, next: Ne
         Ok(found) => found,
         Err(problem) => return refuse(&request, problem),
     };
-    let cookie = started.and_then(|id| session::hand_over(&id, request.headers()));
+    let cookie = started.and_then(|id| app.page.sessions.hand_over(&id, request.headers()));
     request.extensions_mut().insert(visitor);
     let mut response = next.run(request).await;
     if let Some(cookie) = cookie {

@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::access::{self, Filled, Visitor};
-use super::session;
 use super::show;
 use crate::serve::app::App;
 
@@ -62,7 +61,7 @@ pub(crate) async fn sign_in(State(app): State<App>, request: Request) -> Respons
         return (StatusCode::UNAUTHORIZED, page).into_response();
     }
     let started = app.page.sessions.start();
-    let cookie = started.and_then(|(_, id)| session::hand_over(&id, &headers));
+    let cookie = started.and_then(|(_, id)| app.page.sessions.hand_over(&id, &headers));
     match cookie {
         Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
         None => show::problem(StatusCode::SERVICE_UNAVAILABLE, "No session could be started."),
@@ -74,7 +73,8 @@ pub(crate) async fn sign_out(State(app): State<App>, filled: Filled) -> Response
     if let Visitor::Session(ticket) = filled.visitor {
         app.page.sessions.end(ticket);
     }
-    ([(header::SET_COOKIE, session::take_back())], Redirect::to("/page/login")).into_response()
+    let back = app.page.sessions.take_back().map(|back| [(header::SET_COOKIE, back)]);
+    (back, Redirect::to("/page/login")).into_response()
 }
 
 fn form(app: &App, fault: Option<&'static str>) -> Response {

@@ -287,3 +287,38 @@ fn note(credential: &CredentialInfo, now_ms: u64) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_elsewhere_is_text_and_never_markup() {
+        const HOSTILE: &str = "\"'><script>x</script>&";
+        let age = Age::of(0, 1);
+        let cell = Cell {
+            target: HOSTILE.to_owned(),
+            kind: "fail",
+            word: "failed",
+            age: Some(age.clone()),
+            reason: Some(HOSTILE.to_owned()),
+        };
+        let row = Row {
+            key: HOSTILE.to_owned(),
+            client: HOSTILE.to_owned(),
+            track: "http",
+            link: link("http", &ClientId::new(HOSTILE).unwrap()),
+            deleted: false,
+            decided: age,
+            note: None,
+            standing: "fail",
+            cells: vec![cell],
+        };
+        let mut matrix = Matrix::new(Vec::new(), &[], &[], None, 0, 0);
+        matrix.columns.push(HOSTILE.to_owned());
+        matrix.rows.push(row);
+        let text = MatrixPart { matrix }.render().unwrap();
+        assert!(!text.contains("<script>") && !text.contains(HOSTILE), "{text}");
+        assert_eq!(text.matches("&#60;script&#62;x&#60;/script&#62;&#38;").count(), 5, "{text}");
+    }
+}

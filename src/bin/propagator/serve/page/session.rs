@@ -19,13 +19,18 @@ const LIFE: Duration = Duration::from_secs(8 * 3600);
 /// Notices that wait to be shown.
 const NOTICES: usize = 8;
 
-const COOKIE: &str = "propagator_session";
+/// The first part of the cookie's name. Browsers keep cookies by host and not by port: the rest names
+/// the peer, so that peers on one machine do not sign each other's operators out.
+const COOKIE: &str = "propagator_session_";
 
 type Key = [u8; 32];
 
 /// All sessions of this process. Clones share them.
-#[derive(Clone, Default)]
-pub(crate) struct Sessions(Arc<Mutex<HashMap<Key, Session>>>);
+#[derive(Clone)]
+pub(crate) struct Sessions {
+    cookie: String,
+    all: Arc<Mutex<HashMap<Key, Session>>>,
+}
 
 struct Session {
     since: Instant,
@@ -38,6 +43,11 @@ struct Session {
 pub(crate) struct Ticket(Key);
 
 impl Sessions {
+    /// None yet, at the peer of this name.
+    pub(crate) fn new(peer: &str) -> Self {
+        Self { cookie: format!("{COOKIE}{peer}"), all: Arc::default() }
+    }
+
     /// Starts a session; what the browser is to hold from now on. `None`: no randomness to be had.
     pub(crate) fn start(&self) -> Option<(Ticket, String)> {
         let (id, csrf) = (random()?, random()?);
@@ -57,7 +67,7 @@ impl Sessions {
 
     /// The session that a request names, while it lasts.
     pub(crate) fn find(&self, headers: &HeaderMap) -> Option<Ticket> {
-        let key = digest(cookie(headers)?);
+        let key = digest(self.presented(headers)?);
         let sessions = self.sessions();
         let session = sessions.get(&key)?;
         (session.since.elapsed() < LIFE).then_some(Ticket(key))
@@ -100,31 +110,35 @@ impl Sessions {
 
     /// Nothing that is done under the lock can leave it half done.
     fn sessions(&self) -> MutexGuard<'_, HashMap<Key, Session>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// The header that hands a session to the browser. Scripts cannot read it, and no other site's page
-/// can make a request with it. `Secure` where a proxy says that the browser came over TLS.
-pub(crate) fn hand_over(id: &str, request: &HeaderMap) -> Option<HeaderValue> {
-    let tls = request.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    let secure = if tls { "; Secure" } else { "" };
-    let life = LIFE.as_secs();
-    let text = format!("{COOKIE}={id}; Path=/; Max-Age={life}; HttpOnly; SameSite=Strict{secure}");
-    let mut value = HeaderValue::try_from(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
+    /// The header that hands a session to the browser. Scripts cannot read it, and no other site's
+    /// page can make a request with it. `Secure` where a proxy says that the browser came over TLS.
+    pub(crate) fn hand_over(&self, id: &str, request: &HeaderMap) -> Option<HeaderValue> {
+        let tls = request.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+        self.header(id, LIFE.as_secs(), if tls { "; Secure" } else { "" })
+    }
 
-/// The header that takes it back.
-pub(crate) fn take_back() -> HeaderValue {
-    HeaderValue::from_static("propagator_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict")
-}
+    /// The header that takes it back.
+    pub(crate) fn take_back(&self) -> Option<HeaderValue> {
+        self.header("", 0, "")
+    }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| name.trim() == COOKIE).map(|(_, value)| value.trim()).next()
+    fn header(&self, id: &str, life: u64, more: &str) -> Option<HeaderValue> {
+        let name = &self.cookie;
+        let text = format!("{name}={id}; Path=/; Max-Age={life}; HttpOnly; SameSite=Strict{more}");
+        let mut value = HeaderValue::try_from(text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    fn presented<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs =
+            texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
+        pairs.find(|(name, _)| name.trim() == self.cookie).map(|(_, value)| value.trim())
+    }
 }
 
 fn random() -> Option<String> {
@@ -143,14 +157,14 @@ mod tests {
 
     fn holding(id: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        let text = format!("theme=dark; {COOKIE}={id}");
+        let text = format!("theme=dark; propagator_session_a=x; propagator_session_b={id}");
         headers.insert(header::COOKIE, text.parse().unwrap());
         headers
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_session_is_found_by_its_id_until_it_ends() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new("b");
         let (ticket, id) = sessions.start().unwrap();
         assert!(sessions.find(&holding(&id)) == Some(ticket) && sessions.lasts(ticket));
         assert!(sessions.find(&holding(&id[1..])).is_none());
@@ -164,7 +178,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn there_are_only_so_many_and_the_oldest_goes_first() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new("b");
         let mut ids = Vec::new();
         for _ in 0..=MOST {
             tokio::time::advance(Duration::from_secs(1)).await;
@@ -177,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_form_counts_for_the_session_that_it_was_made_for() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new("b");
         let (one, other) = (sessions.start().unwrap().0, sessions.start().unwrap().0);
         let csrf = sessions.csrf(one).unwrap();
         assert!(sessions.is_csrf(one, &csrf));
@@ -186,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_notice_is_shown_once_and_only_so_many_wait() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new("b");
         let ticket = sessions.start().unwrap().0;
         (0..99).for_each(|n| sessions.note(ticket, n.to_string()));
         assert_eq!(sessions.take_notices(ticket).len(), NOTICES);
@@ -195,13 +209,16 @@ mod tests {
 
     #[test]
     fn the_cookie_is_kept_from_scripts_and_other_sites() {
-        let plain = hand_over("x", &HeaderMap::new()).unwrap();
+        let sessions = Sessions::new("b");
+        let plain = sessions.hand_over("x", &HeaderMap::new()).unwrap();
         assert!(plain.is_sensitive());
         let text = plain.to_str().unwrap();
         assert!(text.contains("HttpOnly") && text.contains("SameSite=Strict"));
         assert!(!text.contains("Secure"));
         let mut behind_tls = HeaderMap::new();
         behind_tls.insert("x-forwarded-proto", HeaderValue::from_static("https"));
-        assert!(hand_over("x", &behind_tls).unwrap().to_str().unwrap().ends_with("; Secure"));
+        assert!(
+            sessions.hand_over("x", &behind_tls).unwrap().to_str().unwrap().ends_with("; Secure")
+        );
     }
 }
