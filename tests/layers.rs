@@ -42,6 +42,7 @@ const LAYERS: &[&str] = &[
     "decision",
     "propagator",
     "testing",
+    "fuzzing",
 ];
 
 /// Drivers and the only places that name them.
