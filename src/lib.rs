@@ -59,6 +59,9 @@ pub mod credentials;
 pub mod cursor;
 pub mod entropy;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod id;
 pub mod secret;
 pub mod state;

@@ -45,6 +45,7 @@ const LAYERS: &[&str] = &[
     "propagator",
     "simulation",
     "testing",
+    "fuzzing",
 ];
 
 /// Drivers and the only places that name them.

@@ -79,7 +79,9 @@ impl RevisionRecord {
             return Opened::Busy;
         }
         let seen = cursor.map_or(Some(0), |cursor| cursor.ts.next_whole());
-        let number = seen.map(|seen| now_ms.max(self.issued + 1).max(seen).max(floor));
+        // A damaged record may hold any number; beyond the range it means that none is left.
+        let issued = self.issued.saturating_add(1);
+        let number = seen.map(|seen| now_ms.max(issued).max(seen).max(floor));
         let number = if is_on(Mutation::RawClock) { Some(now_ms) } else { number };
         let Some(revision) = number.and_then(|number| Revision::new(number).ok()) else {
             return Opened::Exhausted;
@@ -426,6 +428,8 @@ mod tests {
     fn numbers_end_below_two_to_the_53() {
         let mut record = RevisionRecord::default();
         assert_eq!(record.open(Some(&seen(1e300)), 0, 1, LEASE), Opened::Exhausted);
+        let mut damaged = RevisionRecord { issued: u64::MAX, ..RevisionRecord::default() };
+        assert_eq!(damaged.open(None, 0, 1, LEASE), Opened::Exhausted);
         assert_eq!(record, RevisionRecord::default());
     }
 }

@@ -160,9 +160,9 @@ fn ack(envelope: Envelope, signed: bool) -> Result<Message, Invalid> {
 /// A peer's words end up in rows and on pages: bounded, and without control characters.
 fn reason(text: Option<&str>) -> String {
     let text = text.unwrap_or("the target gave no reason");
-    let mut kept: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect();
-    if kept.len() < text.len() {
+    let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut kept: String = characters.by_ref().take(MAX_REASON).collect();
+    if characters.next().is_some() {
         kept.push('…');
     }
     kept
@@ -283,6 +283,9 @@ mod tests {
             panic!()
         };
         assert!(reason.starts_with("a bx") && reason.chars().count() == MAX_REASON + 1);
+        // A control character of two bytes is no cut.
+        let whole = ack(r#""ackResult":"error","ackReason":"full\u0085""#);
+        assert_eq!(whole, AckResult::Error("full ".into()));
         assert!(
             refusal(message(r#""op":"credential.ack","ackEventId":"x""#)).starts_with("ackResult")
         );

@@ -2,6 +2,7 @@
 //! both.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use hmac_propagator::auth::TrustedProxies;
@@ -15,6 +16,8 @@ mod build;
 mod database;
 mod hidden;
 pub(crate) mod keys;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod laws;
 mod layers;
 mod problem;
 mod reader;
@@ -111,7 +114,8 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, not only the first.
     pub(crate) fn load(arguments: &ConfigArgs, purpose: Purpose) -> Result<Self, Problems> {
-        build::load(arguments, &|name| std::env::var_os(name), purpose)
+        let files = |path: &Path| std::fs::read_to_string(path);
+        build::load(arguments, &|name| std::env::var_os(name), &files, purpose)
     }
 
     /// Every key with its value, or that it is hidden, and where it comes from.

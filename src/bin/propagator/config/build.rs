@@ -11,7 +11,7 @@ use hmac_propagator::secret::{BrokerPassword, PropagationSecret, SecretToken};
 use super::arguments::ConfigArgs;
 use super::hidden::Hidden;
 use super::keys;
-use super::layers::{self, Environment};
+use super::layers::{self, Environment, Files};
 use super::problem::Problems;
 use super::reader::{self, Reader, of_length};
 use super::shown::Shown;
@@ -20,10 +20,11 @@ use super::{Config, Http, Log, LogFormat, OtherPeer, Purpose, database};
 pub(super) fn load(
     arguments: &ConfigArgs,
     environment: Environment<'_>,
+    files: Files<'_>,
     purpose: Purpose,
 ) -> Result<Config, Problems> {
     let mut problems = Problems::default();
-    let given = layers::gather(arguments, environment, &mut problems);
+    let given = layers::gather(arguments, environment, files, &mut problems);
     let shown = Shown::all(&given);
     let mut reader = Reader { given, problems };
     let config = read(&mut reader, purpose, shown);

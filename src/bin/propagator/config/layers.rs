@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 
 use toml::Value;
@@ -15,6 +16,9 @@ use super::problem::{Problems, Source};
 
 /// The environment, as a function so that tests need not change their own.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The content of files, likewise.
+pub(super) type Files<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
 /// A value as it was given.
 #[derive(Clone, Debug)]
@@ -44,9 +48,10 @@ struct Layer<'a> {
 pub(super) fn gather(
     arguments: &ConfigArgs,
     environment: Environment<'_>,
+    files: Files<'_>,
     problems: &mut Problems,
 ) -> BTreeMap<&'static str, Given> {
-    let table = arguments.file.as_deref().map(|path| (path, read(path, problems)));
+    let table = arguments.file.as_deref().map(|path| (path, read(path, files, problems)));
     refuse_other_than_text(environment, problems);
     let mut layers = vec![flags(arguments), variables(environment)];
     if let Some((path, table)) = &table {
@@ -54,7 +59,7 @@ pub(super) fn gather(
     }
     let mut found = BTreeMap::new();
     for key in keys::ALL {
-        if let Some(given) = strongest(key, &layers, problems) {
+        if let Some(given) = strongest(key, &layers, files, problems) {
             found.insert(key.name, given);
         } else if let Fallback::Text(text) = key.default {
             let value = Raw::Text(Hidden::new(text));
@@ -64,13 +69,21 @@ pub(super) fn gather(
     found
 }
 
-fn strongest(key: &Key, layers: &[Layer<'_>], problems: &mut Problems) -> Option<Given> {
+fn strongest(
+    key: &Key,
+    layers: &[Layer<'_>],
+    files: Files<'_>,
+    problems: &mut Problems,
+) -> Option<Given> {
     layers.iter().find_map(|layer| {
         let source = layer.source.clone();
         let value = match (layer.value)(key) {
             (None, None) => return None,
             (Some(value), None) => value,
-            (None, Some(path)) => secret_from(key, &source, &path, problems),
+            (None, Some(path)) => {
+                let content = files(Path::new(&path)).map(Zeroizing::new);
+                secret_from(key, &source, &path, content, problems)
+            }
             (Some(value), Some(_)) => {
                 let both = format!("given twice, the second time as {}", key.file_variable());
                 problems.about(key, &source, both);
@@ -83,10 +96,15 @@ fn strongest(key: &Key, layers: &[Layer<'_>], problems: &mut Problems) -> Option
 
 /// A file that is unreadable or empty is a problem of its own; what stands for its content is never
 /// used. An empty one is a mount that failed: it must not pass for an empty pepper.
-fn secret_from(key: &Key, source: &Source, path: &str, problems: &mut Problems) -> Raw {
-    let read = std::fs::read_to_string(path).map(Zeroizing::new);
-    let text = read.as_ref().map_or("", |text| text.trim_end_matches(['\r', '\n']));
-    match &read {
+fn secret_from(
+    key: &Key,
+    source: &Source,
+    path: &str,
+    content: io::Result<Zeroizing<String>>,
+    problems: &mut Problems,
+) -> Raw {
+    let text = content.as_ref().map_or("", |text| text.trim_end_matches(['\r', '\n']));
+    match &content {
         Ok(_) if text.is_empty() => {
             problems.about(key, source, format_args!("the file {path} is empty"));
         }
@@ -147,9 +165,9 @@ fn text(text: String) -> Raw {
 }
 
 /// The file's keys. Those that are unknown, or of a kind that no key has, are noted and left out.
-fn read(path: &Path, problems: &mut Problems) -> toml::Table {
+fn read(path: &Path, files: Files<'_>, problems: &mut Problems) -> toml::Table {
     let place = path.display();
-    let content = match std::fs::read_to_string(path).map(Zeroizing::new) {
+    let content = match files(path).map(Zeroizing::new) {
         Ok(content) => content,
         Err(error) => {
             problems.note(format!("the file {place} cannot be read: {error}"));

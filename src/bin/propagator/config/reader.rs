@@ -66,7 +66,11 @@ impl Reader {
         let given = self.given(key)?;
         let read = match &given.value {
             Raw::Text(text) => split(text.expose()).map(parse).collect(),
-            Raw::List(texts) => texts.iter().map(|text| parse(text.expose().trim())).collect(),
+            // A comma within an element would separate two where the same is given as a text.
+            Raw::List(texts) => {
+                let element = |text: &str| parse(text).filter(|_| !text.contains(','));
+                texts.iter().map(|text| element(text.expose().trim())).collect()
+            }
             Raw::Pairs(_) => None,
         };
         self.expected(key, &given.source, read)

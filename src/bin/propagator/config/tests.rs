@@ -32,6 +32,10 @@ impl Drop for TempFile {
     }
 }
 
+fn read(path: &Path) -> std::io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
 fn load(
     file: Option<&TempFile>,
     environment: &[(&str, &str)],
@@ -43,7 +47,7 @@ fn load(
         flags: flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
     };
     let get = |name: &str| environment.get(name).map(|value| OsString::from(*value));
-    build::load(&arguments, &get, Purpose::Serve)
+    build::load(&arguments, &get, &read, Purpose::Serve)
 }
 
 fn with(extra: &[(&'static str, &'static str)]) -> Result<Config, Problems> {
@@ -143,12 +147,20 @@ fn no_value_is_repeated_when_it_is_wrong() {
 }
 
 #[test]
+fn an_element_of_a_list_is_one_and_no_list_itself() {
+    let given = |list: &str| load(Some(&TempFile::new(list)), &NEEDED, &[]);
+    assert!(given("trusted_proxies = ['10.0.0.1', '9.9.9.9']").is_ok());
+    let wrong = given("trusted_proxies = ['10.0.0.1, 9.9.9.9']").unwrap_err();
+    assert!(wrong.lines()[0].starts_with("TRUSTED_PROXIES"), "{wrong}");
+}
+
+#[test]
 fn a_variable_that_is_no_text_is_wrong_and_not_absent() {
     let get = |name: &str| match name {
         "HMAC_SECRET_TOKEN" => Some(OsString::from_vec(vec![b's', 0xff])),
         _ => NEEDED.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(*value)),
     };
-    let found = build::load(&ConfigArgs::default(), &get, Purpose::Serve).unwrap_err();
+    let found = build::load(&ConfigArgs::default(), &get, &read, Purpose::Serve).unwrap_err();
     assert_eq!(found.lines(), ["HMAC_SECRET_TOKEN (environment): expected UTF-8 text"]);
 }
 
@@ -186,7 +198,7 @@ fn beyond_loopback_it_listens_with_an_admin_token_only() {
         "HOST" => Some(OsString::from("0.0.0.0")),
         _ => NEEDED.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(*value)),
     };
-    assert!(build::load(&arguments, &get, Purpose::Operate).is_ok());
+    assert!(build::load(&arguments, &get, &read, Purpose::Operate).is_ok());
 }
 
 #[test]
