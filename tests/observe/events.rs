@@ -1,5 +1,6 @@
 //! `/events` of running peers.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hmac_propagator_support::eventually;
@@ -20,25 +21,28 @@ async fn the_life_of_a_key_is_told_step_by_step() {
     let mesh = Mesh::start().await;
     let mut reader = reader(&mesh, None).await;
     mesh.ensure("shop", "first secret").await;
+    // The answer may come before the broker's confirm is told.
+    let mut names =
+        BTreeSet::from(["key_generated", "key_propagated", "key_verified", "key_activated"]);
     let mut ids = Vec::new();
-    for name in ["key_generated", "key_propagated", "key_verified", "key_activated"] {
-        let event = reader.until(name).await;
+    while !names.is_empty() {
+        let event = reader.until_that(|event| names.contains(event.name.as_str())).await;
         assert_eq!(event.data["clientId"], "shop");
         assert_eq!(event.data["track"], "http");
-        let on_target = matches!(name, "key_propagated" | "key_verified");
+        let on_target = matches!(event.name.as_str(), "key_propagated" | "key_verified");
         assert_eq!(event.data.get("target").is_some_and(|t| t == "orders"), on_target);
         ids.push(number(&event.id));
+        names.remove(event.name.as_str());
     }
     assert!(ids.is_sorted(), "{ids:?}");
 
     let body = json!({"clientId": "shop"});
     assert_eq!(mesh.post("/admin/revoke", body).await.status(), StatusCode::CREATED);
-    for change in ["revoked", "sent", "success", "removed"] {
+    let mut changes = BTreeSet::from(["revoked", "sent", "success", "removed"]);
+    while !changes.is_empty() {
         let told = reader.until("row_changed").await;
-        assert_eq!(
-            (&told.data["change"], &told.data["clientId"]),
-            (&json!(change), &json!("shop"))
-        );
+        assert_eq!(told.data["clientId"], "shop");
+        changes.remove(told.data["change"].as_str().unwrap_or_default());
     }
 }
 
