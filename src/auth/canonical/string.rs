@@ -98,7 +98,7 @@ fn unicode_escape<'a>(text: &[u8]) -> (Unit<'a>, usize) {
     }
 }
 
-/// The number of a `\uXXXX` at the start of the text.
+/// The number of an escape `\u` with its four digits at the start of the text.
 fn code_unit(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
