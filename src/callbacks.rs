@@ -12,8 +12,9 @@ use tokio::time::timeout;
 
 use crate::id::PeerQueue;
 use crate::management::{
-    FetchPending, FullyPropagated, Management, ManagementError, Marked, PendingPage,
-    RotateCredential, Rotated, TargetError, TargetSent, TargetSuccess, UpsertCredential, Upserted,
+    CredentialPage, FetchCredentials, FetchPending, FullyPropagated, Management, ManagementError,
+    Marked, PendingPage, ReopenRows, Reopened, RotateCredential, Rotated, TargetError, TargetSent,
+    TargetSuccess, UpsertCredential, Upserted,
 };
 use crate::secret::PropagationSecret;
 
@@ -80,5 +81,17 @@ impl Management for Bounded {
 
     async fn mark_credential_fully_propagated(&self, report: FullyPropagated) -> Answer<()> {
         self.call(self.inner.mark_credential_fully_propagated(report)).await
+    }
+
+    async fn reopen_rows(&self, request: ReopenRows) -> Answer<Reopened> {
+        self.call(self.inner.reopen_rows(request)).await
+    }
+
+    async fn fetch_credentials(&self, request: FetchCredentials) -> Answer<CredentialPage> {
+        self.call(self.inner.fetch_credentials(request)).await
+    }
+
+    async fn fetch_peers(&self) -> Answer<Vec<PeerQueue>> {
+        self.call(self.inner.fetch_peers()).await
     }
 }

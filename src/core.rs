@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::EventHub;
 use crate::gate::Gate;
 use crate::id::{PeerQueue, Track};
+use crate::identities::Identities;
 use crate::ledger::Ledger;
 use crate::locks::CredentialLocks;
 use crate::management::Management;
@@ -26,6 +27,8 @@ use crate::store::CredentialStore;
 use crate::transport::Transport;
 
 mod apply;
+mod identify;
+mod source_secret;
 
 /// One peer.
 pub(crate) struct Core {
@@ -45,6 +48,8 @@ pub(crate) struct Core {
     pub(crate) gate: Gate,
     pub(crate) locks: CredentialLocks,
     pub(crate) recent: RecentVersions,
+    /// The own stores, and who is to hear when they are others.
+    pub(crate) identities: Identities,
     /// Decisions in doubt that this process has seen.
     pub(crate) doubts: Doubts,
     pub(crate) limits: Limits,

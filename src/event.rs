@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
+use crate::id::{CredentialKey, EventId, PeerQueue, Revision, Track};
 use crate::management::Outcome;
 
 /// Something happened. No variant carries a secret or a hash.
@@ -130,6 +130,22 @@ pub enum Event {
     StoreLost {
         /// The credential.
         key: CredentialKey,
+    },
+    /// A target has another store than the one that proved these rows: they are pending again.
+    RowsReopened {
+        /// The target.
+        target: PeerQueue,
+        /// The track.
+        track: Track,
+        /// How many rows.
+        rows: u64,
+    },
+    /// The own store had lost credentials that this peer decides about; they are back.
+    OwnStoreRefilled {
+        /// The track.
+        track: Track,
+        /// How many.
+        credentials: u64,
     },
     /// An answer could not be delivered: the source has no queue. It will ask again.
     AnswerUndeliverable {
@@ -278,6 +294,12 @@ fn log(event: &Event) {
         }
         Event::StoreLost { key } => {
             tracing::error!(%key, "the store lost a credential that it had; it is back now");
+        }
+        Event::RowsReopened { target, track, rows } => {
+            tracing::warn!(%target, %track, rows, "a target has another store: it is asked again");
+        }
+        Event::OwnStoreRefilled { track, credentials } => {
+            tracing::warn!(%track, credentials, "the own store had lost credentials; they are back");
         }
         Event::Retrying { what, reason } => tracing::warn!("{what} is tried again: {reason}"),
         Event::AnswerUndeliverable { source } => {

@@ -15,6 +15,7 @@ mod acks;
 mod answer;
 mod apply;
 mod parking;
+mod sightings;
 mod triage;
 
 use triage::{Triage, triage};

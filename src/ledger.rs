@@ -1,5 +1,5 @@
 //! The authority's books, kept in a [`StateStore`]: which revision of a credential is current, and
-//! which events are in flight. What is decided here is decided by pure functions of the records.
+//! which events are in flight, and which stores those have that were answered for. What is decided here is decided by pure functions of the records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,11 @@ use crate::id::{CredentialKey, EventId, PeerQueue};
 use crate::state::{Key, StateStore};
 
 mod flight;
+mod holders;
 mod revision;
 
 pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Ticket, Tried};
+pub(crate) use holders::{Refill, Seen, Sighting, Standing};
 pub(crate) use revision::{Currency, Locality, Opened};
 
 /// How long things may take before somebody else steps in.

@@ -106,6 +106,8 @@ mod doubts;
 #[cfg(feature = "propagation")]
 mod gate;
 #[cfg(feature = "propagation")]
+mod identities;
+#[cfg(feature = "propagation")]
 mod inbound;
 #[cfg(feature = "propagation")]
 mod ledger;
@@ -121,6 +123,8 @@ mod settlement;
 mod sources;
 #[cfg(feature = "propagation")]
 mod transport;
+#[cfg(feature = "propagation")]
+mod upkeep;
 #[cfg(feature = "propagation")]
 mod wire;
 

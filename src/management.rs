@@ -17,7 +17,8 @@
 //!    Change the row only where it has that revision; where it has another, change nothing and
 //!    answer [`Marked::Stale`]. The library holds back what it knows to be outdated, also for an
 //!    adapter that ignores this rule, but only the database can decide a race between two replicas.
-//! 2. **Status only moves forward** within a revision: pending, sent, then success or error.
+//! 2. **Status only moves forward** within a revision: pending, sent, then success or error. Only
+//!    [`Management::reopen_rows`] takes a success back.
 //!    [`Management::mark_target_sent`] touches rows that are open, never one that is `success` or
 //!    an `error` without a time to try again; neither does [`Management::mark_target_error`] with a
 //!    time to try again. A success may follow an error (the target was mended), an error never
@@ -34,21 +35,26 @@ use async_trait::async_trait;
 
 use crate::id::{Actor, ClientId, CredentialKey, EventId, PeerQueue, Revision};
 use crate::secret::{ClientSecret, PropagationSecret, SecretHash};
-use crate::store::{AllowedIps, Expiry};
+use crate::store::{AllowedIps, Expiry, StoreId};
 
 mod error;
 mod memory;
 mod rows;
 #[cfg(feature = "sql")]
 pub mod sql;
+mod upkeep;
 
 pub use error::{ManagementError, ManagementErrorKind};
 pub use memory::{CredentialView, MemoryManagement, RowView};
 pub use rows::{
     FetchPending, Operation, PendingPage, PendingPropagation, PendingTarget, PendingWork, RowStatus,
 };
+pub use upkeep::{CredentialPage, FetchCredentials, ReopenRows, Reopened, StoredCredential};
 
-/// The eight callbacks of full mode.
+/// The eight callbacks of full mode, and three with which lost stores are filled again.
+///
+/// The three have provided methods that do nothing: peers that lost their store are then not brought
+/// up to date until the next decision about each credential.
 ///
 /// # Errors
 /// Every callback says with its error whether trying again may help:
@@ -144,6 +150,36 @@ pub trait Management: Send + Sync + fmt::Debug + 'static {
         &self,
         report: FullyPropagated,
     ) -> Result<(), ManagementError>;
+
+    /// A target no longer has the store that its answers came from: a page of its rows that are
+    /// `success` and were not proved by the store that it has now ([`TargetSuccess::store`]) become
+    /// pending again, in one transaction. Revision, event id and attempts stay; their credentials count as
+    /// not reported. Rows in any other status stay as they are.
+    ///
+    /// The provided method reopens nothing.
+    async fn reopen_rows(&self, _request: ReopenRows) -> Result<Reopened, ManagementError> {
+        Ok(Reopened::default())
+    }
+
+    /// A page of all credentials of a track, deleted ones too, in a stable order: to fill this peer's own
+    /// store when that was lost.
+    ///
+    /// The provided method knows of none.
+    async fn fetch_credentials(
+        &self,
+        _request: FetchCredentials,
+    ) -> Result<CredentialPage, ManagementError> {
+        Ok(CredentialPage::default())
+    }
+
+    /// The peers in the directory. Each may be a source of events for this one, and is told when this
+    /// peer's store is another one than before.
+    ///
+    /// The provided method knows of none: sources are then those of which this process has had events,
+    /// and those that the builder names.
+    async fn fetch_peers(&self) -> Result<Vec<PeerQueue>, ManagementError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Input of [`Management::upsert_credential_with_targets`].
@@ -267,6 +303,9 @@ pub struct TargetSuccess {
     pub row: RowKey,
     /// How the target proved it.
     pub proof: Proof,
+    /// The store that holds it, as far as the target says. Store it with the row, also where the row is
+    /// `success` already; [`Management::reopen_rows`] asks for it.
+    pub store: Option<StoreId>,
     /// What was answered. Store it where the row does not say yet that it was sent.
     pub answered: Option<Answered>,
     /// When the answer came, in milliseconds since the epoch.

@@ -34,12 +34,16 @@ pub enum Mutation {
     AppliedUnapplied,
     /// An answer that the management side did not take is let go of.
     AnswerDropped,
+    /// Nothing follows from another store at a target.
+    LostStoreIgnored,
+    /// An answer out of a store that its target has lost since counts.
+    PastStoreBelieved,
 }
 
 #[cfg(feature = "simulation")]
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::RecordedLate,
         Self::EventIdAnew,
         Self::CommitUnconditional,
@@ -51,6 +55,8 @@ impl Mutation {
         Self::HeldIgnored,
         Self::AppliedUnapplied,
         Self::AnswerDropped,
+        Self::LostStoreIgnored,
+        Self::PastStoreBelieved,
     ];
 }
 

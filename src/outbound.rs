@@ -3,6 +3,7 @@
 mod delivery;
 mod doubts;
 mod local;
+mod refill;
 mod rows;
 mod sync;
 mod targets;

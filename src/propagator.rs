@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::decision::{self, Asked, Request, distinct, tellable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventStream};
+use crate::id::{PeerQueue, Track};
 use crate::outbound::{self, DeclaredTargets};
 use crate::secret::{ClientSecret, SecretToken};
 
@@ -159,6 +160,28 @@ impl Propagator {
                 .emit(Event::SyncEnded { duration: started.elapsed(), error: last.error.clone() });
             inner.last_sync.send_replace(Some(last));
             result
+        })
+        .await
+    }
+
+    /// Has a target asked again for all that it has answered for: its rows are pending again, and the
+    /// next sync sends them under the ids that they had. What the target still holds it confirms, what
+    /// it has lost it takes anew. For a target that lost its store and cannot say so itself: one of the
+    /// Node package, or a receive-only peer that does not know this source.
+    ///
+    /// # Errors
+    /// `ManagementNotConfigured`; `InvalidOptions` for the own queue; `Store` when the wish cannot be
+    /// kept.
+    pub async fn resend(&self, target: PeerQueue) -> Result<()> {
+        self.inner.core.management()?;
+        if target == self.inner.core.own {
+            return Err(Error::invalid("target", "another peer, this is the own queue"));
+        }
+        self.call(|core| async move {
+            for track in Track::ALL {
+                core.ledger.want(track, &target, None).await?;
+            }
+            Ok(())
         })
         .await
     }

@@ -153,8 +153,9 @@ async fn mark(
         let Settlement { flight, answer, .. } = settlement;
         let (row, answered) = (row_key(flight), settlement.answered());
         match answer {
-            Answer::Applied { signed } => {
-                applied.push(TargetSuccess { row, proof: Answer::proof(*signed), answered, at_ms });
+            Answer::Applied { signed, store } => {
+                let (proof, store) = (Answer::proof(*signed), store.clone());
+                applied.push(TargetSuccess { row, proof, store, answered, at_ms });
                 applied_at.push(index);
             }
             Answer::Failed { reason } => {

@@ -190,6 +190,16 @@ pub trait StateStore: Send + Sync + fmt::Debug + 'static {
     /// Transient when the store cannot be reached now.
     async fn fields(&self, hash: &str, after: Option<String>) -> Result<FieldPage, StoreError>;
 
+    /// Names the run of the server that holds the data: another name after each start of it, since a
+    /// server that was started anew may lack what it had not stored. `None`: not known, which is what
+    /// the provided method says.
+    ///
+    /// # Errors
+    /// Transient when the store cannot be reached now.
+    async fn incarnation(&self) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
     /// Whether the store answers.
     ///
     /// # Errors

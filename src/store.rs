@@ -10,10 +10,12 @@ use crate::id::{ClientId, Track};
 use crate::secret::SecretHash;
 
 mod allowed_ips;
+mod identity;
 mod keyed;
 mod record;
 
 pub use allowed_ips::AllowedIps;
+pub use identity::StoreId;
 #[cfg(feature = "redis")]
 pub use keyed::RedisCredentialStore;
 pub(crate) use keyed::nonce_name;
@@ -71,7 +73,7 @@ pub struct VersionedChange {
 pub enum Applied {
     /// It is in effect and the cursor stands at its version.
     Changed,
-    /// The cursor stood at this version already: nothing to do.
+    /// The cursor stood at this version already, and what the version says was in effect.
     Already,
     /// Something newer is in effect: this is its version.
     Stale(Cursor),
@@ -108,14 +110,27 @@ pub trait CredentialStore: Send + Sync + fmt::Debug + 'static {
     async fn cursor(&self, client_id: &ClientId) -> Result<Option<Cursor>, StoreError>;
 
     /// Applies each change whose version is greater than the cursor and moves the cursor, both in
-    /// one atomic step, so that replicas on one store never interleave. One outcome per change, in
-    /// their order; changes to one client are applied in their order. Uses `now_ms` for
+    /// one atomic step, so that replicas on one store never interleave. A change whose version the
+    /// cursor stands at is applied once more if somebody has altered the credential since. One outcome
+    /// per change, in their order; changes to one client are applied in their order. Uses `now_ms` for
     /// `createdAt` and `updatedAt`.
     async fn apply(
         &self,
         changes: &[VersionedChange],
         now_ms: u64,
     ) -> Vec<Result<Applied, StoreError>>;
+
+    /// The identity of what is held: the same as long as nothing can have been lost of it. A store that
+    /// has no identity yet, or was lost, set back or may have been, takes `fresh` for its identity; of
+    /// several callers at once one succeeds, and all are told the same. `None`: this store cannot
+    /// tell, which is what the provided method says; whoever loses data then has to say so
+    /// (`Propagator::resend`).
+    ///
+    /// # Errors
+    /// Transient when the store cannot be reached.
+    async fn identify(&self, _fresh: &StoreId) -> Result<Option<StoreId>, StoreError> {
+        Ok(None)
+    }
 
     /// The ids of all clients, page by page; `after` is what the page before returned. A client
     /// that is there all the while appears at least once.

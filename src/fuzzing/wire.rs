@@ -108,12 +108,13 @@ fn written_ack_reads_back(ts: Timestamp, ack: &AckReceived) {
         ack_result,
         ack_reason,
         held,
+        store: ack.store.clone(),
     };
     let Message::Ack(read) = understood(&written.to_body()) else {
         panic!("an answer came back as another message");
     };
     assert_eq!((&read.sender, &read.ack_event_id), (&ack.sender, &ack.ack_event_id));
-    assert_eq!(read.result, ack.result);
+    assert_eq!((read.result, read.store), (ack.result.clone(), ack.store.clone()));
 }
 
 /// Reads a body that this peer wrote.

@@ -8,7 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
 use super::parking::{Parking, wait_until};
-use super::{Pending, retrying};
+use super::{Pending, retrying, sightings};
 use crate::core::Core;
 use crate::event::{Event, Refusal};
 use crate::id::EventId;
@@ -30,7 +30,7 @@ const PATIENCE: u32 = 6;
 type Item = Pending<AckReceived>;
 
 /// Answers and how often each has failed.
-type Batch = Vec<(Item, u32)>;
+pub(super) type Batch = Vec<(Item, u32)>;
 
 /// Runs until the channel is closed and nothing is left, or `core.abort` is cancelled.
 pub(super) async fn run(core: Arc<Core>, mut received: mpsc::Receiver<Item>) {
@@ -67,12 +67,14 @@ fn park(core: &Core, parked: &mut Parking<EventId, AckReceived>, left: Batch) {
 /// Settles what can be settled and returns what is left for later.
 async fn round(core: Arc<Core>, batch: Batch) -> Batch {
     let Some(management) = core.management.clone() else { return drop_all(&core, batch).await };
+    let (batch, mut left) = sightings::announced(&core, batch).await;
     let ids: Vec<&EventId> = batch.iter().map(|((ack, _), _)| &ack.ack_event_id).collect();
     let flights = match core.ledger.flights(&ids).await {
         Ok(flights) => flights,
         Err(error) => {
             retrying(&core, "looking up answered events", &error);
-            return batch;
+            left.extend(batch);
+            return left;
         }
     };
     let (mut settlements, mut settling) = (Vec::new(), Vec::new());
@@ -88,8 +90,11 @@ async fn round(core: Arc<Core>, batch: Batch) -> Batch {
             }
         }
     }
+    let (settling, settlements, waiting) = sightings::answered(&core, settling, settlements).await;
+    left.extend(waiting);
     let results = settlement::settle(&core, &*management, &settlements).await;
-    conclude(&core, settling, settlements, results).await
+    left.extend(conclude(&core, settling, settlements, results).await);
+    left
 }
 
 /// Decides by the event's record alone whether the answer counts.
@@ -113,14 +118,13 @@ fn judge(core: &Core, ack: &AckReceived, flight: Option<InFlight>) -> Result<Set
 
 /// A target that holds something else does not hold this revision, whatever word it uses.
 fn answer(core: &Core, ack: &AckReceived, flight: &InFlight) -> Answer {
+    let store = ack.store.as_ref().filter(|store| store.track == flight.key.track);
+    let applied =
+        Answer::Applied { signed: ack.signed, store: store.map(|named| named.id.clone()) };
     match &ack.result {
-        AckResult::Applied => Answer::Applied { signed: ack.signed },
-        AckResult::Held(_) if is_on(Mutation::HeldIgnored) => {
-            Answer::Applied { signed: ack.signed }
-        }
-        AckResult::Held(held) if is_ours(core, held, flight) => {
-            Answer::Applied { signed: ack.signed }
-        }
+        AckResult::Applied => applied,
+        AckResult::Held(_) if is_on(Mutation::HeldIgnored) => applied,
+        AckResult::Held(held) if is_ours(core, held, flight) => applied,
         AckResult::Held(held) => Answer::Failed { reason: superseded(held) },
         AckResult::Error(reason) => Answer::Failed { reason: reason.clone() },
     }

@@ -9,17 +9,19 @@ use crate::core::Core;
 use crate::event::Event;
 use crate::id::{EventId, PeerQueue};
 use crate::secret::PropagationSecret;
-use crate::store::{Applied, Change};
+use crate::store::{Applied, Change, StoreId};
 use crate::transport::{Delivery, PublishError};
-use crate::wire::{AckEvent, ApplyReceived, Held};
+use crate::wire::{AckEvent, ApplyReceived, Held, StoreNamed};
 
 /// An event took effect, or something newer stands.
 pub(super) async fn applied(
     core: &Core,
     event: &ApplyReceived,
     applied: Applied,
+    store: Option<StoreId>,
     delivery: Delivery,
 ) {
+    let store = store.map(|id| StoreNamed { track: event.key.track, id });
     let (key, source) = (event.key.clone(), event.source.clone());
     core.hub.emit(match applied {
         Applied::Changed => Event::CredentialApplied {
@@ -37,7 +39,8 @@ pub(super) async fn applied(
         Applied::Stale(held) => Some(Held { ts: held.ts, sender_amqp_queue: held.source }),
         Applied::Changed | Applied::Already => None,
     };
-    let answer = Answer { to: &source, event_id: &event.version.event_id, error: None, held };
+    let answer =
+        Answer { to: &source, event_id: &event.version.event_id, error: None, held, store };
     answer.deliver(core, delivery).await;
 }
 
@@ -49,7 +52,8 @@ pub(super) async fn decline(core: &Core, declined: Declined, delivery: Delivery)
         detail: reason.clone(),
         sender: Some(source.clone()),
     });
-    let answer = Answer { to: &source, event_id: &event_id, error: Some(&reason), held: None };
+    let answer =
+        Answer { to: &source, event_id: &event_id, error: Some(&reason), held: None, store: None };
     answer.deliver(core, delivery).await;
 }
 
@@ -61,6 +65,8 @@ struct Answer<'a> {
     event_id: &'a EventId,
     error: Option<&'a str>,
     held: Option<Held>,
+    /// The store that was there before the event was applied.
+    store: Option<StoreNamed>,
 }
 
 /// Why an answer did not go out.
@@ -102,7 +108,10 @@ impl Answer<'_> {
     }
 
     async fn send(&self, core: &Core, last: bool) -> Result<(), Unsent> {
-        let secret = source_secret(core, self.to, last).await?;
+        let secret = core
+            .secret_of_source(self.to, last)
+            .await
+            .map_err(|error| Unsent::Failed { reason: error.to_string(), broker: false })?;
         let broker = !core.transport.health().borrow().publisher.is_up();
         match core.transport.publish(self.to, self.body(core, secret.as_ref())).await {
             Ok(()) => Ok(()),
@@ -126,35 +135,8 @@ impl Answer<'_> {
             ack_result: if self.error.is_some() { "error" } else { "applied" },
             ack_reason: self.error,
             held: self.held.clone(),
+            store: self.store.clone(),
         };
         ack.to_body()
     }
-}
-
-/// The secret to sign with: from the configuration, else from the management side, else none. On
-/// the `last` try what was known before is good enough.
-async fn source_secret(
-    core: &Core,
-    source: &PeerQueue,
-    last: bool,
-) -> Result<Option<PropagationSecret>, Unsent> {
-    if let Some(secret) = core.source_secrets.get(source) {
-        return Ok(Some(secret.clone()));
-    }
-    let Some(management) = &core.management else { return Ok(None) };
-    if let Some(secret) = core.known_sources.get(source, core.clock.now_ms()) {
-        return Ok(secret);
-    }
-    let secret = match management.fetch_source_propagation_secret(source).await {
-        Ok(secret) => secret,
-        Err(error) if error.is_transient() => {
-            let outdated = core.known_sources.outdated(source).filter(|_| last);
-            let failed = Unsent::Failed { reason: error.to_string(), broker: false };
-            return outdated.ok_or(failed);
-        }
-        // Refused for good: better an unsigned answer than none.
-        Err(_) => None,
-    };
-    core.known_sources.put(source, secret.clone(), core.clock.now_ms());
-    Ok(secret)
 }

@@ -12,7 +12,7 @@ use crate::error::StoreError;
 use crate::event::Refusal;
 use crate::id::ClientId;
 use crate::mutation::{Mutation, is_on};
-use crate::store::{Applied, CredentialStore, VersionedChange};
+use crate::store::{Applied, CredentialStore, StoreId, VersionedChange};
 use crate::transport::Delivery;
 use crate::wire::ApplyReceived;
 
@@ -65,14 +65,28 @@ impl Applier {
         }
         let changes: Vec<VersionedChange> =
             batch.iter().map(|((event, _), _)| change(event)).collect();
+        let store = self.identity().await;
         let results = self.core.apply(&*self.store, changes).await;
         let mut why = None;
         for ((item, failures), result) in batch.into_iter().zip(results) {
-            why = self.conclude(item, failures, result).or(why);
+            self.core.identities.heard_from(&item.0.source);
+            why = self.conclude(item, failures, result, store.as_ref()).or(why);
         }
         if let Some(error) = why {
             retrying(&self.core, "applying credential events", &error);
         }
+    }
+
+    /// The store that the next answers come out of. Asked before the events are applied: should it be lost
+    /// meanwhile, they were applied to an older one than the answers name, or to none that is left.
+    async fn identity(&self) -> Option<StoreId> {
+        let track = self.store.track();
+        if let Some(known) = self.core.identities.get(track) {
+            return Some(known);
+        }
+        // The first events since the start. A store that cannot be asked applies nothing either.
+        self.core.identify(&*self.store).await.ok()?;
+        self.core.identities.get(track)
     }
 
     /// Answers, or keeps the item for later and returns why.
@@ -81,11 +95,13 @@ impl Applier {
         (event, delivery): Item,
         failures: u32,
         result: Result<Applied, StoreError>,
+        store: Option<&StoreId>,
     ) -> Option<StoreError> {
+        let store = store.cloned();
         match result {
-            Ok(applied) => self.answer(event, applied, delivery),
+            Ok(applied) => self.answer(event, applied, store, delivery),
             Err(_) if is_on(Mutation::AppliedUnapplied) => {
-                self.answer(event, Applied::Already, delivery);
+                self.answer(event, Applied::Already, store, delivery);
             }
             Err(error) if error.is_transient() => {
                 let client_id = event.key.client_id.clone();
@@ -105,9 +121,17 @@ impl Applier {
         None
     }
 
-    fn answer(&self, event: Box<ApplyReceived>, applied: Applied, delivery: Delivery) {
+    fn answer(
+        &self,
+        event: Box<ApplyReceived>,
+        applied: Applied,
+        store: Option<StoreId>,
+        delivery: Delivery,
+    ) {
         let core = self.core.clone();
-        self.tasks.spawn(async move { answer::applied(&core, &event, applied, delivery).await });
+        self.tasks.spawn(async move {
+            answer::applied(&core, &event, applied, store, delivery).await;
+        });
     }
 }
 

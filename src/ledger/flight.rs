@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::holders::current_store;
 use super::revision::{Currency, RevisionRecord};
 use super::{Ledger, ms, parse, print};
 use crate::error::StoreError;
@@ -11,6 +12,7 @@ use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
 use crate::management::{Proof, RowStatus};
 use crate::mutation::{Mutation, is_on};
 use crate::state::{Decided, Write, transact};
+use crate::store::StoreId;
 
 /// How long records live that nobody touches. Longer than any target is expected to stay away;
 /// every sync that still finds the row open writes them anew.
@@ -22,8 +24,12 @@ const KEPT_ANSWERED: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "result")]
 pub(crate) enum Answer {
-    /// It holds the revision.
-    Applied { signed: bool },
+    /// It holds the revision: in this store, as far as it says.
+    Applied {
+        signed: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        store: Option<StoreId>,
+    },
     /// It does not, and will not by itself.
     Failed { reason: String },
 }
@@ -123,7 +129,8 @@ impl Ledger {
         let now_ms = self.clock.now_ms();
         let keys = |row: &ClaimRequest| {
             let InFlight { key, target, .. } = &row.flight;
-            vec![self.flight_key(key, target), self.revision_key(key)]
+            let holder = self.holder_key(key.track, target);
+            vec![self.flight_key(key, target), self.revision_key(key), holder]
         };
         transact(self.state(), rows, keys, |row, read| self.decide_claim(row, read, now_ms)).await
     }
@@ -146,8 +153,9 @@ impl Ledger {
             return (Claim::Outdated, Vec::new());
         }
         let old = old.filter(|old| old.revision == *revision);
+        let store = current_store(read, 2);
         if let Some((event_id, answer)) =
-            old.as_ref().and_then(|old| standing_answer(old, row.status))
+            old.as_ref().and_then(|old| standing_answer(old, row, store))
         {
             return (Claim::Answered { event_id, answer }, Vec::new());
         }
@@ -259,17 +267,22 @@ impl Ledger {
     }
 
     /// Writes answers down. Of several answers to one event a success counts more than an error.
+    ///
+    /// The management side knows them by now. Should a target have got another store since its answer was
+    /// judged, the rows may have been opened again before they were marked: it is asked once more.
     pub(crate) async fn record_answers(
         &self,
         answers: &[(InFlight, EventId, Answer)],
     ) -> Vec<Result<(), StoreError>> {
         let keys = |(flight, _, _): &(InFlight, EventId, Answer)| {
-            vec![self.flight_key(&flight.key, &flight.target)]
+            let InFlight { key, target, .. } = flight;
+            vec![self.flight_key(key, target), self.holder_key(key.track, target)]
         };
-        transact(self.state(), answers, keys, |(flight, event_id, answer), read| {
+        let recorded = transact(self.state(), answers, keys, |(flight, event_id, answer), read| {
+            let overtaken = lost_store(answer, current_store(read, 1));
             let record = parse::<FlightRecord>(read, 0).filter(|r| r.event_id == *event_id);
             let Some(record) = record.filter(|r| counts_more(answer, r.answer.as_ref())) else {
-                return ((), Vec::new());
+                return (overtaken, Vec::new());
             };
             let record = FlightRecord { answer: Some(answer.clone()), ..record };
             let flight_key = self.flight_key(&flight.key, &flight.target);
@@ -278,18 +291,47 @@ impl Ledger {
                 Write::set_for(flight_key, print(&record), KEPT_ANSWERED),
                 Write::set_for(event_key, print(flight), KEPT_ANSWERED),
             ];
-            ((), writes)
+            (overtaken, writes)
         })
-        .await
+        .await;
+        let mut results = Vec::with_capacity(recorded.len());
+        for ((flight, ..), overtaken) in answers.iter().zip(recorded) {
+            results.push(match overtaken {
+                Ok(None) => Ok(()),
+                Ok(Some(now)) => self.want(flight.key.track, &flight.target, Some(now)).await,
+                Err(error) => Err(error),
+            });
+        }
+        results
+    }
+}
+
+/// The store that a target has by now, where its answer came out of another one.
+fn lost_store(answer: &Answer, current: Option<StoreId>) -> Option<StoreId> {
+    match answer {
+        Answer::Applied { store: Some(store), .. } => current.filter(|now| now != store),
+        Answer::Applied { store: None, .. } | Answer::Failed { .. } => None,
     }
 }
 
 /// An answer that the management side has yet to learn. A failure that it knows of (the row is an
-/// error, or was set back to pending by an operator) is no answer to the next try.
-fn standing_answer(record: &FlightRecord, status: RowStatus) -> Option<(EventId, Answer)> {
+/// error, or was set back to pending by an operator) is no answer to the next try; nor is a success
+/// out of a store that the target has lost since, or one that the management side knew before it
+/// opened the row again (the row still names the event).
+fn standing_answer(
+    record: &FlightRecord,
+    row: &ClaimRequest,
+    current: Option<StoreId>,
+) -> Option<(EventId, Answer)> {
     let answer = record.answer.clone()?;
-    match (&answer, status) {
-        (Answer::Failed { .. }, RowStatus::Pending | RowStatus::Error) => None,
+    let reopened =
+        row.status == RowStatus::Pending && row.known_event.as_ref() == Some(&record.event_id);
+    match &answer {
+        Answer::Failed { .. } if matches!(row.status, RowStatus::Pending | RowStatus::Error) => {
+            None
+        }
+        Answer::Applied { .. } if reopened => None,
+        _ if lost_store(&answer, current).is_some() => None,
         _ => Some((record.event_id.clone(), answer)),
     }
 }

@@ -8,13 +8,16 @@ use async_trait::async_trait;
 use self::tables::{DirectoryEntry, Tables};
 use super::rows::{FetchPending, PendingPage, RowStatus};
 use super::{
-    FullyPropagated, Management, ManagementError, Marked, Outcome, Proof, RotateCredential,
-    Rotated, TargetError, TargetSent, TargetSuccess, UpsertCredential, Upserted,
+    CredentialPage, FetchCredentials, FullyPropagated, Management, ManagementError, Marked,
+    Outcome, Proof, ReopenRows, Reopened, RotateCredential, Rotated, TargetError, TargetSent,
+    TargetSuccess, UpsertCredential, Upserted,
 };
 use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
 use crate::secret::PropagationSecret;
+use crate::store::StoreId;
 
 mod tables;
+mod upkeep;
 
 /// A management side in memory. Clones share it. Gone when the process ends.
 #[derive(Clone, Default)]
@@ -56,6 +59,8 @@ pub struct RowView {
     pub reason: Option<String>,
     /// How the target proved that it holds it.
     pub proof: Option<Proof>,
+    /// The target's store that holds it, as far as the target says.
+    pub store: Option<StoreId>,
 }
 
 impl MemoryManagement {
@@ -100,6 +105,7 @@ impl MemoryManagement {
             retry_at_ms: row.retry_at_ms,
             reason: row.reason.clone(),
             proof: row.proof,
+            store: row.store.clone(),
         })
         .collect()
     }
@@ -180,6 +186,7 @@ impl Management for MemoryManagement {
                     row.retry_at_ms = None;
                     row.reason = None;
                 }
+                row.store.clone_from(&entry.store);
                 tables.progress(&entry.row)
             })
             .collect())
@@ -221,5 +228,20 @@ impl Management for MemoryManagement {
             credential.plain_secret = None;
         }
         Ok(())
+    }
+
+    async fn reopen_rows(&self, request: ReopenRows) -> Result<Reopened, ManagementError> {
+        self.lock().reopen_rows(&request)
+    }
+
+    async fn fetch_credentials(
+        &self,
+        request: FetchCredentials,
+    ) -> Result<CredentialPage, ManagementError> {
+        self.lock().fetch_credentials(&request)
+    }
+
+    async fn fetch_peers(&self) -> Result<Vec<PeerQueue>, ManagementError> {
+        Ok(self.lock().directory.keys().cloned().collect())
     }
 }

@@ -122,7 +122,8 @@ fn job(
     Ok(Job { claim, change, op, secret })
 }
 
-fn change(operation: Operation) -> Result<(&'static str, Change), String> {
+/// What was decided, and the word for it.
+pub(super) fn change(operation: Operation) -> Result<(&'static str, Change), String> {
     let Operation::Put { create, secret_hash, allowed_ips, expires_at } = operation else {
         return Ok(("credential.delete", Change::Delete));
     };

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::delivery::{Attempt, Claimed, Delivered, deliver};
 use super::doubts::clear_doubts;
 use super::local::{Waiting, bring_up};
+use super::refill::refill;
 use super::rows::{Job, Report, Unusable, Work, check};
 use super::targets::{Declarations, DeclaredTargets};
 use crate::core::Core;
@@ -49,6 +50,8 @@ pub struct SyncSummary {
 pub(crate) async fn sync(core: Arc<Core>, declared: DeclaredTargets) -> Result<SyncSummary> {
     let started = Instant::now();
     let management = core.management()?.clone();
+    // First, so that what is asked again goes out with the rest.
+    refill(&core, &*management).await?;
     let declarations = Declarations::new(core.transport.clone(), declared);
     let mut pass = Pass {
         core,

@@ -1,6 +1,6 @@
 //! Puts a peer together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,7 @@ use crate::state::{DEFAULT_PREFIX, StateStore};
 use crate::store::CredentialStore;
 use crate::transport::amqp::AmqpTransport;
 use crate::transport::{Deliveries, Transport};
+use crate::upkeep;
 
 /// Collects what a peer is made of. Start with [`Propagator::builder`].
 pub struct Builder {
@@ -41,6 +42,8 @@ pub struct Builder {
     token: SecretToken,
     hand_over_plain: bool,
     source_secrets: HashMap<PeerQueue, PropagationSecret>,
+    sources: BTreeSet<PeerQueue>,
+    store_check: Duration,
     observer: Option<Arc<dyn Observer>>,
     events: usize,
     limits: Limits,
@@ -74,6 +77,8 @@ impl Propagator {
             token: SecretToken::default(),
             hand_over_plain: false,
             source_secrets: HashMap::new(),
+            sources: BTreeSet::new(),
+            store_check: Duration::from_secs(1),
             observer: None,
             events: 1024,
             limits: Limits::default(),
@@ -148,6 +153,23 @@ impl Builder {
     #[must_use]
     pub fn state_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.state_prefix = prefix.into();
+        self
+    }
+
+    /// Names a source of events, to be told when a store of this peer was lost, so that it sends again
+    /// what was in it. Sources that have a secret here ([`Builder::source_secret`]), that the directory of
+    /// the management side has, or that sent an event since the start, need not be named. Default: none.
+    #[must_use]
+    pub fn source(mut self, source: PeerQueue) -> Self {
+        self.sources.insert(source);
+        self
+    }
+
+    /// How often to look whether the credential stores are still the ones that they were. At least
+    /// 10 ms. Default: 1 s.
+    #[must_use]
+    pub fn store_check(mut self, interval: Duration) -> Self {
+        self.store_check = interval;
         self
     }
 
@@ -289,6 +311,9 @@ impl Builder {
                 "more than callback_timeout, which is more than 0",
             ));
         }
+        if self.store_check < Duration::from_millis(10) {
+            return Err(Error::invalid("store_check", "at least 10 ms"));
+        }
         if self.sync_every.is_some_and(|every| every < Duration::from_millis(10)) {
             return Err(Error::invalid("sync_every", "at least 10 ms"));
         }
@@ -308,6 +333,8 @@ impl Builder {
         deliveries: Deliveries,
     ) -> Propagator {
         let prefetch = usize::from(self.broker.prefetch);
+        let mut sources = self.sources;
+        sources.extend(self.source_secrets.keys().cloned());
         let ledger = Ledger::new(self.state, self.clock.clone(), self.state_prefix, self.timing);
         let core = Arc::new(Core {
             own: self.own,
@@ -329,6 +356,7 @@ impl Builder {
             locks: crate::locks::CredentialLocks::default(),
             recent: crate::recent::RecentVersions::default(),
             doubts: crate::doubts::Doubts::default(),
+            identities: crate::identities::Identities::told_to(sources),
             limits: self.limits,
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
@@ -336,6 +364,7 @@ impl Builder {
         let (stop, tasks) = (core.stop.clone(), TaskTracker::new());
         tasks.spawn(links::watch(core.clone(), stop.clone()));
         tasks.spawn(inbound::run(core.clone(), deliveries, prefetch));
+        tasks.spawn(upkeep::run(core.clone(), self.store_check, tasks.clone()));
         let propagator = Propagator {
             inner: Arc::new(Inner {
                 core,

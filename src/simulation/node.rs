@@ -94,6 +94,7 @@ impl NodePeer {
             ack_result: "applied",
             ack_reason: None,
             held: None,
+            store: None,
         };
         match self.link.publish(source, ack.to_body()).await {
             Ok(()) => Ok(()),

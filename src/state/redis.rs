@@ -183,9 +183,27 @@ impl StateStore for RedisState {
         Ok((page, (next != "0").then_some(next)))
     }
 
+    async fn incarnation(&self) -> Result<Option<String>, StoreError> {
+        let mut info = redis::cmd("INFO");
+        let answer: Result<String, _> =
+            info.arg("server").query_async(&mut self.connection.clone()).await;
+        match answer {
+            Ok(info) => Ok(run_id(&info)),
+            // A user that may not ask does without.
+            Err(error) if store_error(error.clone()).is_transient() => Err(store_error(error)),
+            Err(_) => Ok(None),
+        }
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         redis::cmd("PING").query_async(&mut self.connection.clone()).await.map_err(store_error)
     }
+}
+
+/// The random name that a server gives itself when it starts.
+fn run_id(info: &str) -> Option<String> {
+    let line = info.lines().find_map(|line| line.strip_prefix("run_id:"))?;
+    Some(line.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 /// A connection whose other end vanished without a word is given up after two answers' time, and a

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Applied, Change, Credential, CredentialStore, VersionedChange};
+use super::identity::IdentityRecord;
+use super::{Applied, Change, Credential, CredentialStore, StoreId, VersionedChange};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::id::{ClientId, PeerQueue, Track};
@@ -98,13 +99,13 @@ impl<S: StateStore> KeyedCredentialStore<S> {
         now_ms: u64,
     ) -> Decided<Applied> {
         let (record, cursor) = (stored(read, 0), stored(read, 1));
-        if let Some(held) = cursor.and_then(read_cursor) {
-            if held == change.version {
-                return (Applied::Already, Vec::new());
-            }
-            if held > change.version {
-                return (Applied::Stale(held), Vec::new());
-            }
+        let held = cursor.and_then(read_cursor);
+        let again = held.as_ref() == Some(&change.version);
+        if again && is_in_effect(record, &change.change) {
+            return (Applied::Already, Vec::new());
+        }
+        if let Some(held) = held.filter(|held| *held > change.version) {
+            return (Applied::Stale(held), Vec::new());
         }
         let client_id = &change.client_id;
         let old = record.and_then(|text| stored_before(text, &change.change));
@@ -119,6 +120,8 @@ impl<S: StateStore> KeyedCredentialStore<S> {
                 writes.push(Write::remove(self.record_key(client_id)));
                 writes.push(Write::remove(self.backup_key(client_id)));
             }
+            // What stood there in its place was no decision: it is not kept as the hash before.
+            (_, Some(new)) if again => writes.extend(self.put(client_id, None, new)),
             (old, Some(new)) => writes.extend(self.put(client_id, old.as_ref(), new)),
         }
         (Applied::Changed, writes)
@@ -194,6 +197,26 @@ impl<S: StateStore> CredentialStore for KeyedCredentialStore<S> {
         .await
     }
 
+    async fn identify(&self, fresh: &StoreId) -> Result<Option<StoreId>, StoreError> {
+        // Before the record is read: should the server be started anew in between, the record of the
+        // old run stays as it was, and the next look sees the new one.
+        let server = self.state.incarnation().await?;
+        let key = Key::value(format!("{}:store:{}", self.state_prefix, self.track));
+        let keys = |()| vec![key.clone()];
+        let decide = |(), read: &[Option<String>]| {
+            let old: Option<IdentityRecord> =
+                stored(read, 0).and_then(|text| serde_json::from_str(text).ok());
+            let new = IdentityRecord::after(old.clone(), server.clone(), fresh);
+            let changed = old.as_ref() != Some(&new);
+            let text = serde_json::to_string(&new).unwrap_or_default();
+            let write = changed.then(|| Write::set(key.clone(), text));
+            (Some(new.id), write.into_iter().collect())
+        };
+        let mut identified =
+            transact(&self.state, &[()], |()| keys(()), |(), read| decide((), read)).await;
+        identified.pop().unwrap_or_else(|| Err(StoreError::permanent("one item, one result")))
+    }
+
     async fn list(
         &self,
         after: Option<String>,
@@ -201,6 +224,19 @@ impl<S: StateStore> CredentialStore for KeyedCredentialStore<S> {
         let (fields, next) = self.state.fields(&self.records_name(), after).await?;
         let ids = fields.into_iter().filter_map(|(id, _)| ClientId::new(id).ok()).collect();
         Ok((ids, next))
+    }
+}
+
+/// Whether a record says what a change makes of it. If not, it was altered by somebody who did not go
+/// through the cursor: an operator, another program, a restored copy.
+fn is_in_effect(record: Option<&str>, change: &Change) -> bool {
+    match (record, change) {
+        (record, Change::Delete) => record.is_none(),
+        (None, Change::Put { .. }) => false,
+        (Some(text), Change::Put { .. }) => Credential::from_stored(text).is_some_and(|held| {
+            let made = Credential::after(Some(&held), change, held.updated_at);
+            made.as_ref() == Some(&held)
+        }),
     }
 }
 

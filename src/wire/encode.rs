@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::cursor::Timestamp;
 use crate::id::{ClientId, EventId, PeerQueue, Track};
+use crate::store::StoreId;
 
 /// An apply event, ready to be written. Secrets are borrowed: they are copied into the body only.
 #[derive(Serialize)]
@@ -47,6 +48,17 @@ pub(crate) struct AckEvent<'a> {
     /// held, so that the source is not told a success that is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) held: Option<Held>,
+    /// Ours alone; older peers skip it. The store that the target had when it applied the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<StoreNamed>,
+}
+
+/// The store of one track at a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoreNamed {
+    pub(crate) track: Track,
+    pub(crate) id: StoreId,
 }
 
 /// The version that a target holds instead of the one it was sent.

@@ -30,6 +30,7 @@ pub(crate) struct Rest {
     pub(crate) ack_result: Option<Value>,
     pub(crate) ack_reason: Option<Value>,
     pub(crate) held: Option<Value>,
+    pub(crate) store: Option<Value>,
 }
 
 /// Why a message cannot be understood at all. Names a field or the position, never a value.
@@ -136,6 +137,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 "ackResult" => &mut fields.rest.ack_result,
                 "ackReason" => &mut fields.rest.ack_reason,
                 "held" => &mut fields.rest.held,
+                "store" => &mut fields.rest.store,
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     continue;

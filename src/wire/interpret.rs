@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::encode::{AckEvent, Held};
+use super::encode::{AckEvent, Held, StoreNamed};
 use super::envelope::{Envelope, Rest};
 use crate::cursor::{Cursor, Timestamp};
 use crate::id::{ClientId, CredentialKey, EventId, PeerQueue, Track};
@@ -34,6 +34,11 @@ pub(crate) struct AckReceived {
     pub(crate) result: AckResult,
     /// The sender proved that it knows our propagation secret.
     pub(crate) signed: bool,
+    /// The sender's store, where it names one.
+    pub(crate) store: Option<StoreNamed>,
+    /// It answers no event: it only tells of the store. Such a message names itself as what it
+    /// answers, which peers that do not know of it drop as unknown.
+    pub(crate) announces: bool,
 }
 
 /// What a target says of an event.
@@ -143,7 +148,7 @@ fn expiry(value: Option<&Value>) -> Result<Expiry, Invalid> {
 }
 
 fn ack(envelope: Envelope, signed: bool) -> Result<Message, Invalid> {
-    let Rest { ack_event_id, ack_result, ack_reason, held, .. } = envelope.rest;
+    let Rest { ack_event_id, ack_result, ack_reason, held, store, .. } = envelope.rest;
     let ack_event_id = text(ack_event_id.as_ref())
         .and_then(|id| EventId::new(id).ok())
         .ok_or_else(|| Invalid::field("ackEventId", "a non-empty string"))?;
@@ -154,7 +159,11 @@ fn ack(envelope: Envelope, signed: bool) -> Result<Message, Invalid> {
         Some("error") => AckResult::Error(reason(text(ack_reason.as_ref()))),
         _ => return Err(Invalid::field("ackResult", "`applied` or `error`")),
     };
-    Ok(Message::Ack(AckReceived { sender: envelope.sender, ack_event_id, result, signed }))
+    // An addition: what cannot be read counts as absent.
+    let store: Option<StoreNamed> = store.and_then(|store| serde_json::from_value(store).ok());
+    let announces = store.is_some() && ack_event_id == envelope.event_id;
+    let sender = envelope.sender;
+    Ok(Message::Ack(AckReceived { sender, ack_event_id, result, signed, store, announces }))
 }
 
 /// A peer's words end up in rows and on pages: bounded, and without control characters.

@@ -12,7 +12,7 @@ use super::super::{
 };
 use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
 use crate::secret::{ClientSecret, PropagationSecret, SecretHash};
-use crate::store::{AllowedIps, Expiry};
+use crate::store::{AllowedIps, Expiry, StoreId};
 
 #[derive(Default)]
 pub(super) struct Tables {
@@ -45,6 +45,7 @@ pub(super) struct RowEntry {
     pub(super) retry_at_ms: Option<u64>,
     pub(super) reason: Option<String>,
     pub(super) proof: Option<Proof>,
+    pub(super) store: Option<StoreId>,
 }
 
 impl CredentialEntry {
@@ -74,6 +75,7 @@ impl RowEntry {
             retry_at_ms: None,
             reason: None,
             proof: None,
+            store: None,
         }
     }
 
@@ -289,7 +291,7 @@ impl Tables {
     }
 }
 
-fn operation(credential: &CredentialEntry) -> Operation {
+pub(super) fn operation(credential: &CredentialEntry) -> Operation {
     match &credential.secret_hash {
         None => Operation::Delete,
         Some(hash) => Operation::Put {

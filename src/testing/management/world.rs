@@ -151,6 +151,7 @@ pub fn applied(client: &str, target: &str, number: u64) -> TargetSuccess {
     TargetSuccess {
         row: row_key(client, target, number),
         proof: Proof::Signed,
+        store: None,
         answered: None,
         at_ms: NOW,
     }
