@@ -67,6 +67,8 @@ pub enum Event {
         error: Option<String>,
         /// Whether the revision is a removal.
         removed: bool,
+        /// Whether it had answered before and was asked again, because its store may have been lost.
+        again: bool,
     },
     /// A target answered for a revision that is not current any more; nothing follows from it.
     AckOutdated {
@@ -130,6 +132,14 @@ pub enum Event {
     StoreLost {
         /// The credential.
         key: CredentialKey,
+    },
+    /// A target has another store than before. The next sync asks it again for what the old one had
+    /// proved.
+    TargetStoreReplaced {
+        /// The target.
+        target: PeerQueue,
+        /// The track.
+        track: Track,
     },
     /// A target has another store than the one that proved these rows: they are pending again.
     RowsReopened {
@@ -294,6 +304,9 @@ fn log(event: &Event) {
         }
         Event::StoreLost { key } => {
             tracing::error!(%key, "the store lost a credential that it had; it is back now");
+        }
+        Event::TargetStoreReplaced { target, track } => {
+            tracing::warn!(%target, %track, "a target has another store than before");
         }
         Event::RowsReopened { target, track, rows } => {
             tracing::warn!(%target, %track, rows, "a target has another store: it is asked again");

@@ -144,8 +144,8 @@ pub trait Management: Send + Sync + fmt::Debug + 'static {
     ) -> Result<Vec<Marked>, ManagementError>;
 
     /// No target of a revision is outstanding any more: record the outcome, and clear the plain
-    /// secret where one was kept, if the credential is still at that revision. May be called more
-    /// than once; of several outcomes of one revision the best stays, since rows only get better.
+    /// secret where one was kept, if the credential is still at that revision and none of its rows was
+    /// opened again since ([`Management::reopen_rows`]). May be called more than once; of several outcomes of one revision the best stays, since rows only get better.
     async fn mark_credential_fully_propagated(
         &self,
         report: FullyPropagated,

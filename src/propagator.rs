@@ -64,8 +64,22 @@ struct Inner {
 /// the broker and the management side.
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+impl Inner {
+    fn abandon(&self) {
         self.stop.cancel();
         self.core.abort.cancel();
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl Propagator {
+    /// As if the last handle were gone.
+    pub(crate) fn abandon(&self) {
+        self.inner.abandon();
     }
 }
 

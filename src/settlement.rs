@@ -187,7 +187,15 @@ pub(crate) async fn fail(core: &Core, management: &dyn Management, failures: Vec
     for ((error, removed), marked) in errors.into_iter().zip(removals).zip(marked) {
         let TargetError { row, reason, retry_at_ms, .. } = error;
         let RowKey { key, target, revision } = row;
-        let flight = InFlight { key, target, revision, receive_only: false, removed, tried: None };
+        let flight = InFlight {
+            key,
+            target,
+            revision,
+            receive_only: false,
+            removed,
+            again: false,
+            tried: None,
+        };
         let followed = match marked {
             Ok(marked) => follow_up(core, management, &flight, marked).await,
             Err(error) => Err(error),
@@ -290,12 +298,12 @@ async fn follow_up(
 }
 
 fn announce(core: &Core, settlement: &Settlement) {
-    let InFlight { key, target, revision, removed, .. } = settlement.flight.clone();
+    let InFlight { key, target, revision, removed, again, .. } = settlement.flight.clone();
     let error = match &settlement.answer {
         Answer::Applied { .. } => None,
         Answer::Failed { reason } => Some(reason.clone()),
     };
-    core.hub.emit(Event::AckReceived { key, target, revision, error, removed });
+    core.hub.emit(Event::AckReceived { key, target, revision, error, removed, again });
 }
 
 /// Writes the settled answers into the books, so that later ones are told from forged ones and no

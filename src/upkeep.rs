@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::core::Core;
@@ -18,9 +19,16 @@ use crate::store::StoreId;
 use crate::transport::PublishError;
 use crate::wire::{AckEvent, StoreNamed};
 
+/// So many sources are told at once.
+const AT_ONCE: usize = 64;
+
+/// Sources are told once more after this time: what they were told may have gone with a queue that somebody
+/// deleted.
+const ANNOUNCED_AGAIN: Duration = Duration::from_secs(12 * 3600);
+
 /// Looks at each store this often, until the peer closes.
 pub(crate) async fn run(core: Arc<Core>, every: Duration, tasks: TaskTracker) {
-    let mut acted_on: BTreeMap<Track, StoreId> = BTreeMap::new();
+    let mut acted_on: BTreeMap<Track, (StoreId, Instant)> = BTreeMap::new();
     loop {
         for store in &core.stores {
             // A store that is away is looked at again; whoever needs it says that it is away.
@@ -29,10 +37,12 @@ pub(crate) async fn run(core: Arc<Core>, every: Duration, tasks: TaskTracker) {
             }
             let track = store.track();
             let Some(found) = core.identities.get(track) else { continue };
-            if acted_on.get(&track) != Some(&found)
-                && act(&core, track, &found, &tasks).await.is_ok()
+            let before = acted_on.get(&track).filter(|(before, _)| *before == found);
+            let again = before.map(|(_, at)| at.elapsed() > ANNOUNCED_AGAIN);
+            if again != Some(false)
+                && act(&core, track, &found, again.is_some(), &tasks).await.is_ok()
             {
-                acted_on.insert(track, found);
+                acted_on.insert(track, (found, Instant::now()));
             }
         }
         tokio::select! {
@@ -43,11 +53,12 @@ pub(crate) async fn run(core: Arc<Core>, every: Duration, tasks: TaskTracker) {
     }
 }
 
-/// Sees to it that all hear of a store who have to.
+/// Sees to it that all hear of a store who have to; `again`: also those that were told.
 async fn act(
     core: &Arc<Core>,
     track: Track,
     found: &StoreId,
+    again: bool,
     tasks: &TaskTracker,
 ) -> Result<(), StoreError> {
     if core.management.is_some() {
@@ -56,7 +67,7 @@ async fn act(
         core.ledger.sight(&[own]).await.into_iter().collect::<Result<Vec<_>, _>>()?;
     }
     // Kept with the store: a peer that is merely started anew has nothing to tell.
-    if core.ledger.announced(track).await?.as_ref() != Some(found) {
+    if again || core.ledger.announced(track).await?.as_ref() != Some(found) {
         let (core, found) = (core.clone(), found.clone());
         tasks.spawn(async move {
             let stop = core.stop.clone();
@@ -72,8 +83,11 @@ async fn announce(core: &Core, track: Track, found: StoreId) {
     sources.extend(peers(core).await);
     sources.remove(&core.own);
     let named = StoreNamed { track, id: found };
-    let told = sources.iter().map(|source| tell(core, source, &named));
-    join_all(told).await;
+    let told = stream::iter(sources).map(|source| tell(core, source, &named));
+    let told = told.buffer_unordered(AT_ONCE).all(|told| async move { told }).await;
+    if !told {
+        return;
+    }
     if let Err(error) = core.ledger.note_announced(track, &named.id).await {
         // Told once more after the next start: no harm.
         tracing::debug!("not noted that sources were told of a store: {error}");
@@ -100,25 +114,32 @@ async fn peers(core: &Core) -> BTreeSet<PeerQueue> {
 }
 
 /// Tells one source, as soon as it can be told. One without a queue has sent nothing yet, and hears of the store
-/// with the answer to its first event.
-async fn tell(core: &Core, source: &PeerQueue, named: &StoreNamed) {
+/// with the answer to its first event. Returns whether there is nothing left to tell it; not, if the store is
+/// another one again.
+async fn tell(core: &Core, source: PeerQueue, named: &StoreNamed) -> bool {
     let mut failures = 0;
+    let mut health = core.transport.health();
     loop {
-        let why = match core.secret_of_source(source, false).await {
+        if health.wait_for(|health| health.publisher.is_up()).await.is_err()
+            || core.identities.get(named.track).as_ref() != Some(&named.id)
+        {
+            return false;
+        }
+        match core.secret_of_source(&source, false).await {
             Ok(secret) => {
                 let body = announcement(core, named, secret.as_ref());
-                match core.transport.publish(source, body).await {
-                    Ok(()) | Err(PublishError::Unroutable | PublishError::Closed) => return,
+                match core.transport.publish(&source, body).await {
+                    Ok(()) | Err(PublishError::Unroutable) => return true,
+                    Err(PublishError::Closed) => return false,
                     Err(error @ (PublishError::Refused | PublishError::Unavailable)) => {
-                        error.to_string()
+                        tracing::debug!(%source, "not told of another store yet: {error}");
                     }
                 }
             }
-            Err(error) => error.to_string(),
-        };
-        core.hub.emit(Event::Retrying { what: "telling a source of a lost store", reason: why });
+            Err(error) => tracing::debug!(%source, "not told of another store yet: {error}"),
+        }
         if !core.pause(failures).await {
-            return;
+            return false;
         }
         failures = failures.saturating_add(1);
     }

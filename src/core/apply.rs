@@ -17,8 +17,9 @@ impl Core {
     ) -> Vec<Result<Applied, StoreError>> {
         let known: Vec<Option<Cursor>> =
             changes.iter().map(|change| self.recent.get(&key_of(store.track(), change))).collect();
-        let is_old =
-            |index: usize| known[index].as_ref().is_some_and(|k| *k > changes[index].version);
+        let is_old = |index: usize| {
+            known[index].as_ref().is_some_and(|known| is_older(&changes[index].version, known))
+        };
         let asked: Vec<usize> = (0..changes.len()).filter(|&index| !is_old(index)).collect();
         let batch: Vec<_> = asked.iter().map(|&index| changes[index].clone()).collect();
         let mut answers = store.apply(&batch, self.clock.now_ms()).await.into_iter();
@@ -51,6 +52,13 @@ impl Core {
             Applied::Stale(held) => self.recent.note(key, held),
         }
     }
+}
+
+/// Whether a version is older than one that was in effect. The same revision under another event id is not: its
+/// source has lost its books, and only the store can say whether it holds it.
+fn is_older(version: &Cursor, known: &Cursor) -> bool {
+    let same = known.ts == version.ts && known.source == version.source;
+    !same && known > version
 }
 
 fn key_of(track: Track, change: &VersionedChange) -> CredentialKey {

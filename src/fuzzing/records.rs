@@ -137,6 +137,7 @@ fn claim(ledger: &Ledger, names: &Names) {
         revision: names.revision,
         receive_only: false,
         removed: false,
+        again: false,
         tried: None,
     };
     let row = ClaimRequest {

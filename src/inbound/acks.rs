@@ -187,11 +187,14 @@ async fn kept_in_books(core: &Core, settlement: Settlement) -> bool {
 /// A receive-only peer sends nothing, so nothing can be answered.
 async fn drop_all(core: &Core, batch: Batch) -> Batch {
     for ((ack, delivery), _) in batch {
-        core.hub.emit(Event::Refused {
-            reason: Refusal::UnknownAck,
-            detail: "ackEventId: this peer is receive-only".into(),
-            sender: Some(ack.sender),
-        });
+        // Who lost a store tells all that may have sent it something: no fault if we did not.
+        if !ack.announces {
+            core.hub.emit(Event::Refused {
+                reason: Refusal::UnknownAck,
+                detail: "ackEventId: this peer is receive-only".into(),
+                sender: Some(ack.sender),
+            });
+        }
         delivery.ack().await;
     }
     Vec::new()

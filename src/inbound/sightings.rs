@@ -9,7 +9,6 @@ use crate::error::StoreError;
 use crate::event::{Event, Refusal};
 use crate::id::{PeerQueue, Track};
 use crate::ledger::{Answer, InFlight, Seen, Sighting, Standing};
-use crate::mutation::{Mutation, is_on};
 use crate::settlement::Settlement;
 use crate::wire::AckReceived;
 
@@ -23,7 +22,7 @@ pub(super) async fn announced(core: &Core, batch: Batch) -> (Batch, Batch) {
     let sightings: Vec<Sighting> =
         announcements.iter().filter_map(|((ack, _), _)| announcement(ack)).collect();
     let (mut left, mut why) = (Batch::new(), None);
-    let sighted = core.ledger.sight(&sightings).await;
+    let sighted = sight(core, &sightings).await;
     for (((ack, delivery), failures), standing) in announcements.into_iter().zip(sighted) {
         match standing {
             Ok(standing) => {
@@ -58,8 +57,8 @@ fn announcement(ack: &AckReceived) -> Option<Sighting> {
 }
 
 /// Takes note of the stores that answers came out of, before those are settled. Returns the answers that count,
-/// their settlements, and what is left for later. An answer out of a store that its target has lost since proves
-/// nothing: it is let go of, and the event is sent again when its time has come.
+/// their settlements, and what is left for later. An answer out of a store that its target may have lost since
+/// proves nothing: it is let go of, and the event is sent again when its time has come.
 pub(super) async fn answered(
     core: &Core,
     settling: Batch,
@@ -75,14 +74,14 @@ pub(super) async fn answered(
     if sightings.is_empty() {
         return (settling, settlements, Batch::new());
     }
-    let sighted = core.ledger.sight(&sightings).await;
+    let sighted = sight(core, &sightings).await;
     let standings: HashMap<_, _> = sightings.iter().map(name).zip(sighted).collect();
     let (mut counting, mut counted, mut left, mut why) =
         (Batch::new(), Vec::new(), Batch::new(), None);
     for (item, settlement) in settling.into_iter().zip(settlements) {
         let seen = sighting(&settlement);
         match seen.as_ref().and_then(|seen| standings.get(&name(seen))) {
-            Some(Ok(Standing::Past)) if !is_on(Mutation::PastStoreBelieved) => {
+            Some(Ok(Standing::Doubtful)) => {
                 let InFlight { key, target, revision, .. } = settlement.flight;
                 core.hub.emit(Event::AckOutdated { key, target, revision });
                 item.0.1.ack().await;
@@ -111,6 +110,17 @@ fn sighting(settlement: &Settlement) -> Option<Sighting> {
     let proof = if *signed { Seen::Proved } else { Seen::ByReceiveOnly };
     let (holder, track, store) = (flight.target.clone(), flight.key.track, store.clone());
     Some(Sighting { holder, track, store, proof })
+}
+
+async fn sight(core: &Core, sightings: &[Sighting]) -> Vec<Result<Standing, StoreError>> {
+    let sighted = core.ledger.sight(sightings).await;
+    for (seen, standing) in sightings.iter().zip(&sighted) {
+        if matches!(standing, Ok(Standing::Replaced)) {
+            let (target, track) = (seen.holder.clone(), seen.track);
+            core.hub.emit(Event::TargetStoreReplaced { target, track });
+        }
+    }
+    sighted
 }
 
 fn name(seen: &Sighting) -> (PeerQueue, Track, String) {

@@ -68,6 +68,9 @@ pub(crate) struct InFlight {
     /// The revision is a removal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) removed: bool,
+    /// The target had answered for it, and is asked again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) again: bool,
     /// Its last try. `None`: not claimed yet, or claimed by a release that did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tried: Option<Tried>,
@@ -93,6 +96,13 @@ pub(crate) struct ClaimRequest {
     pub(crate) known_event: Option<EventId>,
     /// The id to use if there is none yet.
     pub(crate) fresh_event: EventId,
+}
+
+impl ClaimRequest {
+    /// The row was settled, and was then opened again.
+    fn is_reopened(&self) -> bool {
+        self.status == RowStatus::Pending && self.known_event.is_some()
+    }
 }
 
 /// What to do about an open row.
@@ -169,7 +179,8 @@ impl Ledger {
             retry_at_ms: record.due_at_ms,
         };
         let tried = Some(Tried { attempts: record.attempts, at_ms: now_ms });
-        let flight = InFlight { tried, ..row.flight.clone() };
+        let again = row.is_reopened();
+        let flight = InFlight { tried, again, ..row.flight.clone() };
         let mut writes = vec![
             Write::set_for(self.flight_key(key, target), print(&record), KEPT),
             Write::set_for(self.event_key(&record.event_id), print(&flight), KEPT),
@@ -324,8 +335,7 @@ fn standing_answer(
     current: Option<StoreId>,
 ) -> Option<(EventId, Answer)> {
     let answer = record.answer.clone()?;
-    let reopened =
-        row.status == RowStatus::Pending && row.known_event.as_ref() == Some(&record.event_id);
+    let reopened = row.is_reopened() && row.known_event.as_ref() == Some(&record.event_id);
     match &answer {
         Answer::Failed { .. } if matches!(row.status, RowStatus::Pending | RowStatus::Error) => {
             None

@@ -9,11 +9,11 @@ use super::{Ledger, parse, print};
 use crate::error::StoreError;
 use crate::id::{PeerQueue, Track};
 use crate::mutation::{Mutation, is_on};
-use crate::state::{Key, Write, transact};
+use crate::state::{Key, Write};
 use crate::store::StoreId;
 
-/// How many earlier stores of a target are remembered, so that a late answer from one of them is
-/// told from the first answer of a new one.
+/// How many earlier stores of a target are remembered, so that a late answer out of one of them is
+/// told from the first answer out of a new one.
 const REMEMBERED: usize = 16;
 
 /// What is known of a target's store of one track.
@@ -55,10 +55,15 @@ pub(crate) enum Seen {
 pub(crate) enum Standing {
     /// It is the one that the target has.
     Current,
-    /// The target has another one by now: what was applied there proves nothing.
-    Past,
-    /// Whoever says so may be anybody.
+    /// It is the one that the target has now, in place of another one.
+    Replaced,
+    /// Another one was named after it. Either this is late, and the target has lost it since; or the
+    /// other one was late. Nothing is proved until the target was asked again.
+    Doubtful,
+    /// Whoever says so may be anybody, and the target is one that signs.
     Unbelieved,
+    /// Whoever says so may be anybody, and nothing is known of the target.
+    Unknown,
 }
 
 /// Somebody to be asked again, or the own store to be filled.
@@ -70,16 +75,25 @@ pub(crate) struct Refill {
     /// What this store has proved need not be asked again; `None`: all is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) store: Option<StoreId>,
+    /// How often it was put on the list while it stood there: what is wanted once more while a sync works
+    /// on it is not done with it.
+    #[serde(default)]
+    pub(crate) turn: u32,
 }
 
 impl HolderRecord {
-    /// What a sighting makes of a record: the new one, how the store stands, and whether it is new.
+    /// What a sighting makes of a record: the new one, how the store stands, and whether the holder is to
+    /// be asked again.
+    ///
+    /// Nothing tells which of two stores is the newer one: clocks and counters are lost with them. So the one
+    /// that was named last counts, and where that may be a late one all is asked again: the answers to that
+    /// name the store that the holder really has.
     fn after(old: Option<Self>, seen: &Sighting) -> (Option<Self>, Standing, bool) {
         let Sighting { store, proof, .. } = seen;
         let declared = *proof == Seen::ByReceiveOnly;
         let Some(mut record) = old else {
             if *proof == Seen::Unproved {
-                return (None, Standing::Unbelieved, false);
+                return (None, Standing::Unknown, false);
             }
             let first = Self { current: store.clone(), past: Vec::new(), receive_only: declared };
             return (Some(first), Standing::Current, true);
@@ -95,13 +109,15 @@ impl HolderRecord {
         if record.current == *store {
             return (Some(record), Standing::Current, false);
         }
-        if record.past.contains(store) {
-            return (Some(record), Standing::Past, false);
+        let was_named = record.past.contains(store);
+        if was_named && is_on(Mutation::PastStoreBelieved) {
+            return (Some(record), Standing::Current, false);
         }
         let before = std::mem::replace(&mut record.current, store.clone());
+        record.past.retain(|past| past != store);
         record.past.insert(0, before);
         record.past.truncate(REMEMBERED);
-        (Some(record), Standing::Current, true)
+        (Some(record), if was_named { Standing::Doubtful } else { Standing::Replaced }, true)
     }
 }
 
@@ -109,23 +125,40 @@ impl Ledger {
     /// Takes note of stores that were named. What was proved under another one than a target has now
     /// is on the list of [`Ledger::refills`] when this returns.
     pub(crate) async fn sight(&self, sightings: &[Sighting]) -> Vec<Result<Standing, StoreError>> {
-        let keys =
-            |seen: &Sighting| vec![self.holder_key(seen.track, &seen.holder), self.refills_key()];
-        transact(self.state(), sightings, keys, |seen, read| {
+        let names: Vec<Key> =
+            sightings.iter().map(|seen| self.holder_key(seen.track, &seen.holder)).collect();
+        let read = match self.state.get(&names).await {
+            Ok(read) => read,
+            Err(error) => return sightings.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let mut results = Vec::with_capacity(sightings.len());
+        for (index, seen) in sightings.iter().enumerate() {
+            let old: Option<HolderRecord> = parse(&read, index);
+            let (new, standing, _) = HolderRecord::after(old.clone(), seen);
+            // Nearly always there is nothing to note. Others are noted one after the other: they share
+            // the list.
+            results.push(if new == old { Ok(standing) } else { self.note(seen).await });
+        }
+        results
+    }
+
+    async fn note(&self, seen: &Sighting) -> Result<Standing, StoreError> {
+        let keys = || vec![self.holder_key(seen.track, &seen.holder), self.refills_key()];
+        let decide = |read: &[Option<String>]| {
             let old: Option<HolderRecord> = parse(read, 0);
-            let (new, standing, is_new) = HolderRecord::after(old.clone(), seen);
+            let (new, standing, ask_again) = HolderRecord::after(old.clone(), seen);
             let mut writes = Vec::new();
             if let Some(record) = new.filter(|new| old.as_ref() != Some(new)) {
                 writes.push(Write::set(self.holder_key(seen.track, &seen.holder), print(&record)));
             }
-            if is_new && !is_on(Mutation::LostStoreIgnored) {
+            if ask_again && !is_on(Mutation::LostStoreIgnored) {
                 let Sighting { holder, track, store, .. } = seen.clone();
-                let wanted = Refill { track, holder, store: Some(store) };
-                writes.extend(self.listed(read.get(1), wanted));
+                let store = Some(store).filter(|_| standing != Standing::Doubtful);
+                writes.push(self.listed(read.get(1), Refill { track, holder, store, turn: 0 }));
             }
             (standing, writes)
-        })
-        .await
+        };
+        self.change(keys, decide).await
     }
 
     /// Puts a holder on the list. Without a store it is asked for all that it has proved, whatever store it
@@ -136,10 +169,9 @@ impl Ledger {
         holder: &PeerQueue,
         store: Option<StoreId>,
     ) -> Result<(), StoreError> {
-        let wanted = Refill { track, holder: holder.clone(), store };
-        let decide = |read: &[Option<String>]| {
-            ((), self.listed(read.first(), wanted.clone()).into_iter().collect())
-        };
+        let wanted = Refill { track, holder: holder.clone(), store, turn: 0 };
+        let decide =
+            |read: &[Option<String>]| ((), vec![self.listed(read.first(), wanted.clone())]);
         self.change(|| vec![self.refills_key()], decide).await
     }
 
@@ -149,7 +181,7 @@ impl Ledger {
         Ok(parse(&read, 0).unwrap_or_default())
     }
 
-    /// One of the list is done. Should the same holder have been put on it anew meanwhile, it stays.
+    /// One of the list is done. Should it have been put there once more meanwhile, it stays.
     pub(crate) async fn refilled(&self, done: &Refill) -> Result<(), StoreError> {
         let decide = |read: &[Option<String>]| {
             let mut list: Vec<Refill> = parse(read, 0).unwrap_or_default();
@@ -167,17 +199,19 @@ impl Ledger {
     }
 
     /// The list with one more entry. What is asked of all covers what is asked of one store.
-    fn listed(&self, list: Option<&Option<String>>, wanted: Refill) -> Option<Write> {
+    fn listed(&self, list: Option<&Option<String>>, mut wanted: Refill) -> Write {
         let list = list.and_then(Option::as_deref).and_then(|text| serde_json::from_str(text).ok());
         let mut list: Vec<Refill> = list.unwrap_or_default();
         let same =
             |listed: &&mut Refill| listed.track == wanted.track && listed.holder == wanted.holder;
-        match list.iter_mut().find(same) {
-            Some(listed) if listed.store.is_none() || *listed == wanted => return None,
-            Some(listed) => *listed = wanted,
-            None => list.push(wanted),
+        if let Some(listed) = list.iter_mut().find(same) {
+            wanted.turn = listed.turn.wrapping_add(1);
+            wanted.store = wanted.store.filter(|_| listed.store.is_some());
+            *listed = wanted;
+        } else {
+            list.push(wanted);
         }
-        Some(Write::set(self.refills_key(), print(&list)))
+        Write::set(self.refills_key(), print(&list))
     }
 
     /// The own store of a track of which the sources were told last.
@@ -212,4 +246,71 @@ impl Ledger {
 /// The store that a target has, by its record.
 pub(super) fn current_store(read: &[Option<String>], index: usize) -> Option<StoreId> {
     parse::<HolderRecord>(read, index).map(|record| record.current)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(store: &str, proof: Seen) -> Sighting {
+        let holder = PeerQueue::new("orders").unwrap();
+        Sighting { holder, track: Track::Http, store: StoreId::new(store).unwrap(), proof }
+    }
+
+    fn after(
+        old: Option<HolderRecord>,
+        store: &str,
+        proof: Seen,
+    ) -> (HolderRecord, Standing, bool) {
+        let (record, standing, is_new) = HolderRecord::after(old, &seen(store, proof));
+        (record.unwrap(), standing, is_new)
+    }
+
+    #[test]
+    fn another_store_is_new_once() {
+        let (record, standing, is_new) = after(None, "a", Seen::Proved);
+        assert_eq!((standing, is_new), (Standing::Current, true));
+        let (record, standing, is_new) = after(Some(record), "a", Seen::Proved);
+        assert_eq!((standing, is_new), (Standing::Current, false));
+        let (record, standing, is_new) = after(Some(record), "b", Seen::Proved);
+        assert_eq!((standing, is_new), (Standing::Replaced, true));
+        let (_, standing, is_new) = after(Some(record), "b", Seen::Proved);
+        assert_eq!((standing, is_new), (Standing::Current, false));
+    }
+
+    #[test]
+    fn a_store_that_was_named_before_the_present_one_proves_nothing_until_it_is_asked_again() {
+        let record = ["a", "b"].iter().fold(None, |old, id| Some(after(old, id, Seen::Proved).0));
+        // A late answer out of "a", or "b" was a late announcement: nobody can tell.
+        let (record, standing, again) = after(record, "a", Seen::Proved);
+        assert_eq!((standing, again), (Standing::Doubtful, true));
+        // The answer to what is asked then tells.
+        let (_, standing, again) = after(Some(record.clone()), "a", Seen::Proved);
+        assert_eq!((standing, again), (Standing::Current, false));
+        let (record, standing, again) = after(Some(record), "b", Seen::Proved);
+        assert_eq!((standing, again), (Standing::Doubtful, true));
+        let (_, standing, again) = after(Some(record), "b", Seen::Proved);
+        assert_eq!((standing, again), (Standing::Current, false));
+    }
+
+    #[test]
+    fn who_cannot_sign_is_believed_only_where_that_is_known() {
+        let (none, standing, is_new) = HolderRecord::after(None, &seen("a", Seen::Unproved));
+        assert_eq!((none, standing, is_new), (None, Standing::Unknown, false));
+        let (signing, ..) = after(None, "a", Seen::Proved);
+        let (kept, standing, is_new) = after(Some(signing.clone()), "b", Seen::Unproved);
+        assert_eq!((kept, standing, is_new), (signing, Standing::Unbelieved, false));
+        let (silent, ..) = after(None, "a", Seen::ByReceiveOnly);
+        let (_, standing, is_new) = after(Some(silent), "b", Seen::Unproved);
+        assert_eq!((standing, is_new), (Standing::Replaced, true));
+    }
+
+    #[test]
+    fn stores_that_change_all_the_time_are_not_remembered_without_a_bound() {
+        let mut record = None;
+        for number in 0..100 {
+            record = Some(after(record, &format!("store-{number}"), Seen::Proved).0);
+        }
+        assert_eq!(record.unwrap().past.len(), REMEMBERED);
+    }
 }

@@ -222,6 +222,9 @@ impl Management for MemoryManagement {
         report: FullyPropagated,
     ) -> Result<(), ManagementError> {
         let mut tables = self.lock();
+        if tables.is_outstanding(&report.key) {
+            return Ok(());
+        }
         let credential = tables.credentials.get_mut(&report.key);
         if let Some(credential) = credential.filter(|c| c.revision == report.revision) {
             credential.reported = credential.reported.max(Some(report.outcome));

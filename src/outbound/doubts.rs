@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::core::Core;
 use crate::error::StoreError;
-use crate::id::{ClientId, CredentialKey};
+use crate::id::{ClientId, CredentialKey, Revision};
 use crate::management::PendingPropagation;
 
-/// Ends the doubts that a page of open work answers: it names an older revision than the decision
-/// that ended in doubt, so that one was not recorded. (Where it was, the own store is brought up to
-/// it.) Only a page counts that was read after the doubt was seen, by this process: one that was read
-/// before says nothing. Until then all that is older waits, so it takes the sync after the next.
+/// As [`clear_doubts_about`], for a page of open work.
 pub(super) async fn clear_doubts(
     core: &Core,
     entries: &[PendingPropagation],
@@ -19,7 +16,17 @@ pub(super) async fn clear_doubts(
         let client_id = ClientId::new(entry.client_id.as_str()).ok()?;
         Some((CredentialKey::new(entry.track, client_id), entry.revision))
     });
-    let named: BTreeMap<_, _> = named.collect();
+    clear_doubts_about(core, named.collect()).await
+}
+
+/// Ends the doubts that what was read at the management side answers: it names an older revision than the
+/// decision that ended in doubt, so that one was not recorded. (Where it was, the own store is brought up to
+/// it.) Only that counts which was read after the doubt was seen, by this process: what was read
+/// before says nothing. Until then all that is older waits, so it takes the sync after the next.
+pub(super) async fn clear_doubts_about(
+    core: &Core,
+    named: BTreeMap<CredentialKey, Revision>,
+) -> Result<(), StoreError> {
     let keys: Vec<&CredentialKey> = named.keys().collect();
     let doubts = core.ledger.doubts(&keys).await?;
     for ((key, revision), doubt) in named.iter().zip(doubts) {

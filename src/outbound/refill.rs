@@ -1,16 +1,21 @@
 //! Stores that were lost: their holders are asked again for what they had proved, and the own store is
 //! filled from the management side.
+//!
+//! With the own store the books may be gone, and with them what other stores were known. So each peer of the directory
+//! is then asked again for one row: its answer names the store that it has, and if that is not the one that
+//! proved the other rows, they follow.
 
 use futures_util::StreamExt;
 use futures_util::stream;
 
+use super::doubts::clear_doubts_about;
 use super::rows::{change, local_version};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::id::{ClientId, CredentialKey};
 use crate::ledger::{Locality, Refill};
-use crate::management::{FetchCredentials, Management, ReopenRows, StoredCredential};
+use crate::management::{FetchCredentials, Management, ReopenRows, Reopened, StoredCredential};
 use crate::store::{Applied, CredentialStore, VersionedChange};
 
 /// Books are closed on so many credentials at once.
@@ -21,7 +26,7 @@ const AT_ONCE: usize = 64;
 pub(super) async fn refill(core: &Core, management: &dyn Management) -> Result<()> {
     for wanted in core.ledger.refills().await? {
         let done = if wanted.holder == core.own {
-            fill_own(core, management, &wanted).await
+            restore(core, management, &wanted).await
         } else {
             reopen(core, management, &wanted).await
         };
@@ -42,15 +47,7 @@ pub(super) async fn refill(core: &Core, management: &dyn Management) -> Result<(
 async fn reopen(core: &Core, management: &dyn Management, wanted: &Refill) -> Result<bool> {
     let (mut after, mut rows) = (None, 0);
     loop {
-        let request = ReopenRows {
-            target: wanted.holder.clone(),
-            track: wanted.track,
-            proved_by: wanted.store.clone(),
-            after: after.take(),
-            limit: core.limits.page,
-            now_ms: core.clock.now_ms(),
-        };
-        let page = management.reopen_rows(request).await?;
+        let page = reopen_page(core, management, wanted, after, core.limits.page).await?;
         rows += page.rows;
         after = page.next;
         if after.is_none() {
@@ -60,6 +57,36 @@ async fn reopen(core: &Core, management: &dyn Management, wanted: &Refill) -> Re
     if rows > 0 {
         let (target, track) = (wanted.holder.clone(), wanted.track);
         core.hub.emit(Event::RowsReopened { target, track, rows });
+    }
+    Ok(true)
+}
+
+async fn reopen_page(
+    core: &Core,
+    management: &dyn Management,
+    wanted: &Refill,
+    after: Option<String>,
+    limit: usize,
+) -> Result<Reopened> {
+    let request = ReopenRows {
+        target: wanted.holder.clone(),
+        track: wanted.track,
+        proved_by: wanted.store.clone(),
+        after,
+        limit,
+        now_ms: core.clock.now_ms(),
+    };
+    Ok(management.reopen_rows(request).await?)
+}
+
+/// Fills the own store, and has every peer tell which store it has.
+async fn restore(core: &Core, management: &dyn Management, wanted: &Refill) -> Result<bool> {
+    if !fill_own(core, management, wanted).await? {
+        return Ok(false);
+    }
+    for holder in management.fetch_peers().await? {
+        let probe = Refill { track: wanted.track, holder, store: None, turn: 0 };
+        reopen_page(core, management, &probe, None, 1).await?;
     }
     Ok(true)
 }
@@ -100,6 +127,8 @@ async fn fill_page(
     store: &dyn CredentialStore,
     named: Vec<(CredentialKey, StoredCredential)>,
 ) -> Result<(u64, bool)> {
+    let read = named.iter().map(|(key, entry)| (key.clone(), entry.revision));
+    clear_doubts_about(core, read.collect()).await?;
     let rows: Vec<_> = named.iter().map(|(key, entry)| (key, entry.revision)).collect();
     let localities = core.ledger.localities(&rows).await?;
     let all = localities.iter().all(|locality| *locality != Locality::Undecided);

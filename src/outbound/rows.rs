@@ -77,7 +77,8 @@ pub(super) fn check(core: &Core, entry: PendingPropagation) -> Result<Work, Unus
     let queue = PeerQueue::new(target.queue.as_str()).map_err(|e| unnamed(&e.to_string()))?;
     let removed = operation == Operation::Delete;
     let receive_only = target.receive_only;
-    let flight = InFlight { key, target: queue, revision, receive_only, removed, tried: None };
+    let flight =
+        InFlight { key, target: queue, revision, receive_only, removed, again: false, tried: None };
     job(core, flight.clone(), operation, target).map(|job| Work::Deliver(Box::new(job))).map_err(
         |reason| {
             let at_ms = core.clock.now_ms();

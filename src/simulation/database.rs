@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,11 +13,12 @@ use tokio::time::Instant;
 use super::fence::Fence;
 use super::model::Content;
 use super::world::World;
-use crate::id::{CredentialKey, PeerQueue, Revision};
+use crate::id::{CredentialKey, PeerQueue, Revision, Track};
 use crate::management::{
-    Decision, FetchPending, FullyPropagated, Management, ManagementError, Marked, MemoryManagement,
-    Outcome, PendingPage, Proof, RotateCredential, Rotated, RowKey, RowStatus, RowView,
-    StoredRestrictions, TargetError, TargetSent, TargetSuccess, UpsertCredential, Upserted,
+    CredentialPage, Decision, FetchCredentials, FetchPending, FullyPropagated, Management,
+    ManagementError, Marked, MemoryManagement, Outcome, PendingPage, Proof, ReopenRows, Reopened,
+    RotateCredential, Rotated, RowKey, RowStatus, RowView, StoredRestrictions, TargetError,
+    TargetSent, TargetSuccess, UpsertCredential, Upserted,
 };
 use crate::secret::PropagationSecret;
 
@@ -32,6 +33,8 @@ pub(super) struct Tables {
     /// Targets whose word is not to be relied on for these credentials.
     doubtful: BTreeSet<(CredentialKey, PeerQueue)>,
     pub(super) receive_only: BTreeSet<PeerQueue>,
+    /// Whose rows were ever opened again, on which track.
+    reopened: Mutex<BTreeSet<(Track, PeerQueue)>>,
     down_until: Mutex<Instant>,
 }
 
@@ -44,15 +47,27 @@ impl Tables {
     ) -> Self {
         let memory = MemoryManagement::new();
         let down_until = Mutex::new(Instant::now());
-        Self { owner, memory, naive, doubtful, receive_only, down_until }
+        Self {
+            owner,
+            memory,
+            naive,
+            doubtful,
+            receive_only,
+            reopened: Mutex::default(),
+            down_until,
+        }
     }
 
     pub(super) fn down_for(&self, time: Duration) {
-        *self.down_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + time;
+        *locked(&self.down_until) = Instant::now() + time;
     }
 
     fn is_down(&self) -> bool {
-        Instant::now() < *self.down_until.lock().unwrap_or_else(PoisonError::into_inner)
+        Instant::now() < *locked(&self.down_until)
+    }
+
+    pub(super) fn has_reopened(&self, track: Track, target: &PeerQueue) -> bool {
+        locked(&self.reopened).contains(&(track, target.clone()))
     }
 
     /// Runs a callback and compares the rows before and after it.
@@ -144,8 +159,10 @@ impl Tables {
         if self.naive {
             report.revision = held.revision;
         }
-        if held.revision == report.revision {
-            let rows = self.memory.rows(&report.key);
+        let rows = self.memory.rows(&report.key);
+        // Rows that were opened again after the last one was settled: the report is ignored.
+        let reopened = rows.iter().any(|row| self.has_reopened(report.key.track, &row.target));
+        if held.revision == report.revision && !reopened {
             let open = rows.iter().filter(|row| is_open(row)).count();
             let (key, revision) = (&report.key, report.revision);
             if open > 0 {
@@ -195,6 +212,10 @@ fn goes_back(old: &RowView, new: &RowView) -> bool {
         (RowStatus::Error, RowStatus::Sent) => old.retry_at_ms.is_none(),
         _ => false,
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn away() -> ManagementError {
@@ -312,6 +333,39 @@ impl Management for Database {
 
     async fn mark_credential_fully_propagated(&self, report: FullyPropagated) -> Answer<()> {
         self.call(|tables, world| tables.report(world, report)).await
+    }
+
+    async fn reopen_rows(&self, request: ReopenRows) -> Answer<Reopened> {
+        self.call(|tables, world| {
+            let ReopenRows { target, track, proved_by: store, .. } = request.clone();
+            let reopened = tables.memory.reopen_rows(request).now_or_never();
+            let reopened = reopened.unwrap_or_else(|| Err(away()))?;
+            if reopened.rows > 0 {
+                locked(&tables.reopened).insert((track, target.clone()));
+            }
+            world.note(format_args!(
+                "{} asks {target} again for {} rows, now of {store:?}",
+                tables.owner, reopened.rows
+            ));
+            Ok(reopened)
+        })
+        .await
+    }
+
+    async fn fetch_credentials(&self, request: FetchCredentials) -> Answer<CredentialPage> {
+        self.call(|tables, _| {
+            let page = tables.memory.fetch_credentials(request);
+            page.now_or_never().unwrap_or_else(|| Err(away()))
+        })
+        .await
+    }
+
+    async fn fetch_peers(&self) -> Answer<Vec<PeerQueue>> {
+        self.call(|tables, _| {
+            let peers = tables.memory.fetch_peers();
+            peers.now_or_never().unwrap_or_else(|| Err(away()))
+        })
+        .await
     }
 }
 

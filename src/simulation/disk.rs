@@ -27,6 +27,8 @@ pub(super) struct Disk {
     /// What was surely on the disk at a time not longer than a second ago.
     saved: Mutex<(MemoryState, Instant)>,
     losses: AtomicU64,
+    /// How often its server was started.
+    runs: AtomicU64,
     down_until: Mutex<Instant>,
     read_only_until: Mutex<Instant>,
     refuses_until: Mutex<Instant>,
@@ -52,6 +54,7 @@ impl Disk {
             live: MemoryState::new(),
             saved: Mutex::new((MemoryState::new(), now)),
             losses: AtomicU64::new(0),
+            runs: AtomicU64::new(1),
             down_until: Mutex::new(now),
             read_only_until: Mutex::new(now),
             refuses_until: Mutex::new(now),
@@ -75,9 +78,12 @@ impl Disk {
         let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         self.live.restore(&saved.0);
         self.losses.fetch_add(1, Ordering::Relaxed);
+        self.runs.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Stops, and is started again without having lost anything.
     pub(super) fn down_for(&self, time: Duration) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
         *self.down_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + time;
     }
 
@@ -134,6 +140,12 @@ impl Disk {
     pub(super) fn revision(&self, key: &CredentialKey) -> Option<serde_json::Value> {
         let name = format!("propagation:revision:{}:{}", key.track, key.client_id);
         serde_json::from_str(&self.one(Key::value(name))?).ok()
+    }
+
+    /// Whether a target has named more than one store.
+    pub(super) fn knows_other_stores(&self, target: &PeerQueue, track: Track) -> bool {
+        let record = self.one(Key::value(format!("propagation:target-store:{track}:{target}")));
+        record.is_some_and(|record| record.contains("\"past\""))
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -301,6 +313,10 @@ impl StateStore for Books {
             disk.live.fields(hash, after).now_or_never().unwrap_or_else(|| Err(away()))
         })
         .await
+    }
+
+    async fn incarnation(&self) -> Result<Option<String>, StoreError> {
+        self.call(|disk| Ok(Some(format!("run-{}", disk.runs.load(Ordering::Relaxed))))).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

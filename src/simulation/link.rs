@@ -237,7 +237,12 @@ impl Transport for Link {
             return Err(PublishError::Refused);
         };
         let confirmed = self.confirmed(to, body.into(), Arc::new(seen));
-        timeout(PUBLISH_DEADLINE, confirmed).await.unwrap_or(Err(PublishError::Unavailable))
+        let published = timeout(PUBLISH_DEADLINE, confirmed).await;
+        if self.fence.is_dead() {
+            // Who is dead learns nothing any more, and does not try again.
+            std::future::pending::<()>().await;
+        }
+        published.unwrap_or(Err(PublishError::Unavailable))
     }
 
     async fn declare(&self, queue: &PeerQueue) -> Result<QueueDepth, DeclareError> {

@@ -129,10 +129,20 @@ impl Mesh {
         names.into_iter().collect()
     }
 
-    /// Whether any store has lost or refused anything: what it then lacks, only another decision
-    /// brings back.
+    /// Whether any store has lost anything.
     pub(super) fn has_lost(&self) -> bool {
-        self.sites.iter().any(|site| site.disk.losses() + site.disk.refusals() > 0)
+        self.sites.iter().any(|site| site.disk.losses() > 0)
+    }
+
+    /// Whether a store may lack what only another decision, or a long time, brings back: one that refused
+    /// something for good, one of a peer that does not tell of its loss or whose word was in a queue that was
+    /// deleted, or one of two authorities that no longer know of each other's decisions.
+    pub(super) fn lacks_for_good(&self) -> bool {
+        let refused = self.sites.iter().any(|site| site.disk.refusals() > 0);
+        let untold =
+            self.sites.iter().any(|site| site.kind == Kind::Node && site.disk.losses() > 0);
+        let unheard = self.shape.shared || self.shape.faults.contains(&Fault::QueueDeleted);
+        refused || untold || unheard && self.has_lost()
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -214,6 +224,7 @@ impl Site {
             sources: sources.map(|(name, _)| name.clone()).collect(),
             process: std::sync::Mutex::default(),
             calm: std::sync::atomic::AtomicBool::new(false),
+            retired: std::sync::atomic::AtomicBool::new(false),
             crash_at: std::sync::atomic::AtomicU64::new(0),
             passed: std::sync::atomic::AtomicU64::new(0),
         }

@@ -165,6 +165,8 @@ pub(super) struct Shape {
     /// How far ahead a version may be; less than clocks are apart in a few runs.
     pub(super) most_ahead_ms: u64,
     pub(super) answer_ms: (u64, u64),
+    /// How often each process looks whether its stores are still the same.
+    pub(super) store_check_ms: u64,
     pub(super) page: usize,
     pub(super) prefetch: u16,
     /// Decides about every credential once more, when nothing goes wrong any more.
@@ -210,6 +212,7 @@ impl Shape {
             clock_ms,
             most_ahead_ms: if random.chance(60) { 300_000 } else { 3 * HOUR_MS },
             answer_ms: (answer, answer * random.between(1, 64)),
+            store_check_ms: *random.pick(&[3_000, 20_000, 60_000]),
             page: *random.pick(&[1, 2, 3, 10, 1000]),
             prefetch: *random.pick(&[1, 2, 8, 256]),
             decide_at_the_end: random.chance(400),
@@ -250,6 +253,7 @@ impl Shape {
             clock_ms: 0,
             most_ahead_ms: 300_000,
             answer_ms: (5_000, 60_000),
+            store_check_ms: 60_000,
             page: 1000,
             prefetch: 8,
             decide_at_the_end: false,

@@ -96,6 +96,12 @@ fn answer_is_lost(
     let row = tables.memory.rows(&sent.key).into_iter().find(|row| row.target == sent.target)?;
     // A row that is pending is published again, whatever was answered, and answered again.
     let asked_again = row.status == RowStatus::Pending;
+    // Of a target that has named several stores, an answer may be one of a store that is gone.
+    let (track, target) = (sent.key.track, &sent.target);
+    // And what was recorded and then opened again is not lost.
+    if disk.knows_other_stores(target, track) || tables.has_reopened(track, target) {
+        return None;
+    }
     let recorded = row.revision.get() != sent.revision || !is_open(&row) || asked_again;
     let kept = disk
         .flight(&sent.key, &sent.target)

@@ -39,6 +39,8 @@ pub(super) struct Site {
     pub(super) process: Mutex<Option<Process>>,
     /// Nothing goes wrong any more: what has died starts again at once.
     pub(super) calm: AtomicBool,
+    /// Nothing starts here any more.
+    pub(super) retired: AtomicBool,
     /// At which passage the first process crashes; 0: at none.
     pub(super) crash_at: AtomicU64,
     /// How often the first process passed its edge before it died.
@@ -82,6 +84,21 @@ impl Site {
             let most = if calm { shape.restart_ms.min(1_000) } else { shape.restart_ms };
             let ms = self.world.random().between(1, most);
             tokio::time::sleep(Duration::from_millis(ms)).await;
+            if self.retired.load(Ordering::Relaxed) {
+                // Calls that never end keep handles: nothing of theirs is to wait and try again.
+                dead.iter()
+                    .filter_map(|process| process.propagator.as_ref())
+                    .for_each(Propagator::abandon);
+                return;
+            }
+        }
+    }
+
+    /// Ends what runs here, for good.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        if let Some(process) = self.process() {
+            process.fence.kill();
         }
     }
 
@@ -140,7 +157,8 @@ impl Site {
                 .hand_over_plain_secrets(shape.hand_over_plain)
                 .answer_timeout(Duration::from_millis(first), Duration::from_millis(most))
                 .most_ahead(Duration::from_millis(shape.most_ahead_ms))
-                .page_size(shape.page);
+                .page_size(shape.page)
+                .store_check(Duration::from_millis(shape.store_check_ms));
         for &track in &self.tracks {
             let namespace = namespace(&self.queue, track);
             let store = KeyedCredentialStore::new(self.books(fence), track, namespace);
@@ -153,6 +171,11 @@ impl Site {
         if self.kind == Kind::Signing {
             for source in &self.sources {
                 builder = builder.source_secret(source.clone(), secret_of(source));
+            }
+        }
+        if self.kind == Kind::ReceiveOnly {
+            for source in &self.sources {
+                builder = builder.source(source.clone());
             }
         }
         builder.launch_on(link.clone(), deliveries)

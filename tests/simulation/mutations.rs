@@ -67,6 +67,16 @@ fn an_answer_let_go_of_before_it_is_recorded() {
 }
 
 #[test]
+fn a_lost_store_from_which_nothing_follows() {
+    is_noticed(Mutation::LostStoreIgnored, 0);
+}
+
+#[test]
+fn an_answer_out_of_a_store_that_is_gone() {
+    is_noticed(Mutation::PastStoreBelieved, 0);
+}
+
+#[test]
 fn every_defect_has_a_test() {
     let text = include_str!("mutations.rs");
     for mutation in Mutation::ALL {

@@ -116,6 +116,10 @@ impl Tables {
         }
     }
 
+    pub(super) fn is_outstanding(&self, key: &CredentialKey) -> bool {
+        self.counts(key).0 > 0
+    }
+
     /// Open, succeeded and failed rows.
     fn counts(&self, key: &CredentialKey) -> (u64, u64, u64) {
         let rows = self.rows.get(key).into_iter().flat_map(BTreeMap::values);

@@ -52,7 +52,7 @@ impl Told {
                 data["attempts"] = (*attempts).into();
                 key_or_row(*removed, "key_propagated", "sent", data)
             }
-            Event::AckReceived { key, target, revision, error, removed } => {
+            Event::AckReceived { key, target, revision, error, removed, .. } => {
                 let mut data = on_target(key, *revision, target);
                 match error {
                     None => key_or_row(*removed, "key_verified", "success", data),
@@ -83,6 +83,15 @@ impl Told {
                 let reason = shortened(reason);
                 let data = json!({"clientId": client, "target": target, "reason": reason});
                 Self::row_changed("unusable", data)
+            }
+            Event::TargetStoreReplaced { target, track } => {
+                let data = json!({"target": target.as_str(), "track": track.as_str()});
+                Self::row_changed("store_replaced", data)
+            }
+            Event::RowsReopened { target, track, rows } => {
+                let (target, track) = (target.as_str(), track.as_str());
+                let data = json!({"target": target, "track": track, "rows": rows});
+                Self::row_changed("reopened", data)
             }
             Event::CredentialApplied { key, source, removed } => {
                 let mut data = about(key);
@@ -153,7 +162,14 @@ mod tests {
 
     fn answered(error: Option<&str>, removed: bool) -> Event {
         let error = error.map(str::to_owned);
-        Event::AckReceived { key: key(), target: queue(), revision: revision(), error, removed }
+        Event::AckReceived {
+            key: key(),
+            target: queue(),
+            revision: revision(),
+            error,
+            removed,
+            again: false,
+        }
     }
 
     fn complete(outcome: Outcome, removed: bool) -> Event {

@@ -90,10 +90,11 @@ impl Counting {
                 let target = self.targets.name(target.as_str());
                 counter!(names::PUBLISHED, "target" => target).increment(1);
             }
-            Event::AckReceived { target, revision, error, .. } => {
+            Event::AckReceived { target, revision, error, again, .. } => {
                 let target = self.targets.name(target.as_str());
                 let result = if error.is_none() { "applied" } else { "error" };
-                if error.is_none() {
+                // How long ago an old decision was made says nothing about how long it took.
+                if error.is_none() && !again {
                     let taken = since(*revision, now_ms());
                     histogram!(names::LATENCY, "target" => target.clone()).record(taken);
                 }
