@@ -30,8 +30,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    FetchPending, FullyPropagated, Management, ManagementError, Marked, PendingPage,
-    RotateCredential, Rotated, TargetError, TargetSent, TargetSuccess, UpsertCredential, Upserted,
+    CredentialPage, FetchCredentials, FetchPending, FullyPropagated, Management, ManagementError,
+    Marked, PendingPage, ReopenRows, Reopened, RotateCredential, Rotated, TargetError, TargetSent,
+    TargetSuccess, UpsertCredential, Upserted,
 };
 use crate::clock::Clock;
 use crate::id::{Actor, ClientId, CredentialKey, PeerQueue, Revision};
@@ -56,11 +57,13 @@ mod connect;
 mod db;
 mod decide;
 mod dialect;
+mod explain;
 mod failure;
 mod keys;
 mod marks;
 mod operators;
 mod options;
+mod peers;
 mod pending;
 mod reencrypt;
 mod reports;
@@ -68,6 +71,7 @@ mod rotation;
 mod row;
 mod schema;
 mod stored;
+mod upkeep;
 mod vault;
 
 pub use audit::{AuditAction, AuditCheck, AuditEntry, AuditHead, AuditQuery};
@@ -84,7 +88,7 @@ use db::{Db, Record};
 use failure::Failure;
 use marks::Mark;
 use reports::Reports;
-use vault::{Place, Vault};
+use vault::Vault;
 
 /// A management side in a SQL database. Clones share its connections.
 #[derive(Clone)]
@@ -164,16 +168,6 @@ impl SqlManagement {
         Ok(run!(self, inner, [known], audit::verify(&inner.db, Option::as_ref(&known)))?)
     }
 
-    /// How the database finds open rows among settled ones: the lines of its query plan (SQLite,
-    /// PostgreSQL) or the index it uses (MariaDB). For operators who wonder whether its statistics
-    /// are up to date.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn explain_open_work(&self) -> Result<Vec<String>, ManagementError> {
-        Ok(run!(self, inner, [], pending::explain(&inner))?)
-    }
-
     /// Runs a transaction, again while it loses against others, in a task of its own: a caller that
     /// gives up in its midst would otherwise leave a connection in a state from which the MySQL
     /// driver does not find back, with its locks held.
@@ -247,7 +241,7 @@ impl Management for SqlManagement {
         source: &PeerQueue,
     ) -> Result<Option<PropagationSecret>, ManagementError> {
         let source = source.clone();
-        Ok(run!(self, inner, [source], source_secret(&inner, &source))?)
+        Ok(run!(self, inner, [source], peers::secret(&inner, &source))?)
     }
 
     async fn mark_target_sent(&self, sent: &[TargetSent]) -> Result<(), ManagementError> {
@@ -278,6 +272,21 @@ impl Management for SqlManagement {
     ) -> Result<(), ManagementError> {
         reports::report(self.inner.clone(), report).await
     }
+
+    async fn reopen_rows(&self, request: ReopenRows) -> Result<Reopened, ManagementError> {
+        Ok(run!(self, inner, [request], upkeep::reopen(&inner, &request))?)
+    }
+
+    async fn fetch_credentials(
+        &self,
+        request: FetchCredentials,
+    ) -> Result<CredentialPage, ManagementError> {
+        Ok(run!(self, inner, [request], upkeep::credentials(&inner, &request))?)
+    }
+
+    async fn fetch_peers(&self) -> Result<Vec<PeerQueue>, ManagementError> {
+        Ok(run!(self, inner, [], peers::list(&inner))?)
+    }
 }
 
 /// Says nothing of the database: its URL may have a password in it.
@@ -298,22 +307,6 @@ async fn now_ms(inner: &Inner) -> Result<u64, Failure> {
     let sql = format!("SELECT {} AS now", tx.dialect().now_ms());
     let record = tx.fetch_one(&sql, Vec::new()).await?;
     record.map_or(Ok(0), |record| record.count("now"))
-}
-
-async fn source_secret(
-    inner: &Inner,
-    source: &PeerQueue,
-) -> Result<Option<PropagationSecret>, Failure> {
-    let mut tx = inner.db.begin_reading().await?;
-    let sql = "SELECT propagation_secret FROM hmac_propagation_targets WHERE queue = ?";
-    let Some(record) = tx.fetch_one(sql, vec![source.as_str().into()]).await? else {
-        return Ok(None);
-    };
-    let sealed = record.text("propagation_secret")?;
-    inner.vault.prepare(&mut tx, std::iter::once(sealed.as_str())).await?;
-    let secret = inner.vault.open(Place::Target(source), &sealed)?;
-    let empty = |e| ManagementError::permanent("a stored secret is empty").with_source(e);
-    Ok(Some(PropagationSecret::new(secret.as_str()).map_err(empty)?))
 }
 
 /// The credential that a row names; `None` when somebody stored a name that is none.

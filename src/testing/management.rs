@@ -24,12 +24,16 @@ use crate::secret::PropagationSecret;
 
 pub mod crashes;
 pub mod decisions;
+pub mod filling;
 pub mod marks;
 pub mod pages;
 pub mod races;
 pub mod reports;
+pub mod upkeep;
 pub mod world;
 
+#[cfg(test)]
+mod bare;
 mod memory;
 
 pub use memory::MemoryFixture;
@@ -53,6 +57,12 @@ pub trait Fixture: Send + Sync {
     /// is open, and the library's state store alone decides who publishes.
     fn claim_lease(&self) -> Option<Duration> {
         None
+    }
+
+    /// Whether the adapter has the three callbacks for lost stores. Without them nothing is asked of it
+    /// but that they change nothing.
+    fn refills(&self) -> bool {
+        true
     }
 }
 
@@ -84,6 +94,8 @@ pub struct StoredRow {
     pub reason: Option<String>,
     /// How the target proved that it holds it.
     pub proof: Option<Proof>,
+    /// In which of its stores, as far as it says.
+    pub store: Option<String>,
 }
 
 /// Makes a test of each rule that a [`Management`](crate::management::Management) must keep. The
@@ -136,8 +148,30 @@ macro_rules! management_conformance {
             races: a_decision_made_twice_at_once_counts_once,
             races: each_row_is_claimed_by_one_worker,
             races: a_worker_that_stalled_cannot_overwrite,
+            races: two_workers_reopen_each_row_once,
+            races: an_answer_out_of_the_new_store_outlasts_a_reopening_at_once,
+            upkeep: reopened_rows_are_pending_at_their_revision,
+            upkeep: rows_that_the_named_store_proved_stay,
+            upkeep: rows_without_a_store_are_reopened,
+            upkeep: without_a_named_store_all_are_reopened,
+            upkeep: rows_that_are_no_success_stay,
+            upkeep: other_targets_and_the_other_track_stay,
+            upkeep: reopening_by_pages_of_any_length_takes_each_row_once,
+            upkeep: a_reopening_token_of_somebody_else_is_refused,
+            upkeep: what_the_named_store_has_proved_is_not_reopened_again,
+            upkeep: a_success_that_comes_again_brings_its_store,
+            upkeep: a_reopened_revision_is_fetched_settles_and_is_reported,
+            upkeep: after_reopening_marks_of_an_older_revision_change_nothing,
+            upkeep: a_decision_forgets_the_store,
+            upkeep: callbacks_that_are_not_there_change_nothing,
+            filling: every_credential_of_a_track_is_given_with_its_operation,
+            filling: pages_of_any_length_give_all_credentials_once,
+            filling: fetching_credentials_changes_nothing,
+            filling: a_credentials_token_of_somebody_else_is_refused,
+            filling: the_peers_are_those_of_the_directory,
             crashes: a_decision_cut_off_anywhere_can_be_repeated,
             crashes: marks_cut_off_anywhere_can_be_repeated,
+            crashes: a_reopening_cut_off_anywhere_can_be_repeated,
         }
     };
     (@cases $fixture:path: $($module:ident: $case:ident,)*) => {

@@ -60,6 +60,7 @@ impl Fixture for SqlFixture {
             attempts: u32::try_from(row.attempts).unwrap(),
             reason: row.last_error,
             proof: row.proof,
+            store: row.store.map(String::from),
         })
     }
 

@@ -18,4 +18,5 @@ mod options;
 mod plans;
 mod rotations;
 mod sync;
+mod upkeep;
 mod world;

@@ -1,11 +1,18 @@
 //! What is settled does not slow down what is open.
 
-use hmac_propagator::testing::management::world::{NOW, names, open, put};
+use hmac_propagator::id::Track;
+use hmac_propagator::management::Management;
+use hmac_propagator::testing::management::world::{
+    NOW, names, open, proved, put, queue, reopen, reopening,
+};
 
 use crate::database::TestDatabase;
 use crate::world::{directory, ensure};
 
-crate::on_each_database!(open_rows_are_found_by_their_index_among_many_settled_ones);
+crate::on_each_database!(
+    open_rows_are_found_by_their_index_among_many_settled_ones,
+    a_targets_rows_are_found_among_those_of_many_others,
+);
 
 const SETTLED: u32 = 20_000;
 
@@ -23,6 +30,29 @@ async fn open_rows_are_found_by_their_index_among_many_settled_ones(database: Te
     assert!(!plan.contains("SCAN r\n") && !plan.contains("TEMP B-TREE"), "{plan}");
     let found = names(&open(&management, 7, NOW).await);
     assert_eq!(found.len(), 10, "{found:?}");
+}
+
+/// A target of few credentials, one of many, and one of nearly all: each by the index of targets, in the order
+/// of the pages.
+async fn a_targets_rows_are_found_among_those_of_many_others(database: TestDatabase) {
+    let management = database.open().await;
+    directory(&management, &["b", "c"]).await;
+    database.raw(&settled_credentials(&database)).await;
+    for number in 1..=5 {
+        let client = format!("few-{number}");
+        ensure(&management, put(&client, number, '1', &["c"])).await;
+        let answer = [proved(&client, "c", number, "lost")];
+        management.mark_target_success(&answer).await.unwrap();
+    }
+    database.raw(database.analyze()).await;
+    for target in ["b", "c"] {
+        let plan = management.explain_reopening(&queue(target), Track::Http).await.unwrap();
+        let plan = plan.join("\n");
+        assert!(plan.contains("hmac_credential_targets_target"), "{target}: {plan}");
+        assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{target}: {plan}");
+        assert!(!plan.contains("SCAN r") && !plan.contains("TEMP B-TREE"), "{target}: {plan}");
+    }
+    assert_eq!(reopen(&management, reopening("c", Some("present")), 2).await, 5);
 }
 
 /// Settled long ago, with a target each.

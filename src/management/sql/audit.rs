@@ -46,6 +46,8 @@ pub enum AuditAction {
     TargetDetached,
     /// A failed row was opened again.
     TargetRetried,
+    /// A target that has another store than the one that proved a row is asked again.
+    TargetReopened,
     /// A credential's rotation policy was set or cleared.
     PolicySet,
     /// Stored secrets came under another key.
@@ -233,6 +235,7 @@ impl AuditAction {
             Self::TargetDropped => "target_dropped",
             Self::TargetDetached => "target_detached",
             Self::TargetRetried => "target_retried",
+            Self::TargetReopened => "target_reopened",
             Self::PolicySet => "policy_set",
             Self::Reencrypted => "reencrypted",
         }

@@ -180,7 +180,7 @@ async fn reopen(
     }
     let reset = "UPDATE hmac_credential_targets SET revision = ?, status = 'pending', is_open = 1, \
          event_id = NULL, attempts = 0, retry_at = NULL, sent_at = NULL, settled_at = NULL, \
-         proof = NULL, last_error = NULL, claimed_by = NULL, claimed_until = NULL \
+         proof = NULL, store_id = NULL, last_error = NULL, claimed_by = NULL, claimed_until = NULL \
          WHERE track = ? AND client_id = ? AND revision <> ?";
     let values = vec![revision.into(), track.into(), client.into(), revision.into()];
     tx.execute(reset, values).await?;

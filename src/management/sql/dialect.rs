@@ -92,6 +92,16 @@ impl Dialect {
         }
     }
 
+    /// After the name of a table: use this index, whatever the statistics say of the size of what is
+    /// asked for. PostgreSQL has no such word, and needs none.
+    pub(super) fn by_index(self, index: &str) -> String {
+        match self {
+            Self::Sqlite => format!(" INDEXED BY {index}"),
+            Self::Postgres => String::new(),
+            Self::Mysql => format!(" FORCE INDEX ({index})"),
+        }
+    }
+
     /// At the end of a query: wait for the rows and keep others from changing them.
     pub(super) fn for_update(self) -> &'static str {
         match self {

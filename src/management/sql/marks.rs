@@ -17,10 +17,13 @@ use super::{Inner, key_of};
 use crate::id::{CredentialKey, PeerQueue};
 use crate::management::{Marked, RowKey, RowStatus, TargetError, TargetSent, TargetSuccess};
 
-const KEY: [(&str, Column); 3] =
+/// The key of a row, as columns of a batch.
+pub(super) const KEY: [(&str, Column); 3] =
     [("track", Column::Name), ("client_id", Column::Name), ("target", Column::Name)];
 
-const SAME_ROW: &str = "t.track = b.track AND t.client_id = b.client_id AND t.target = b.target";
+/// Where `t` is the row that `b` names.
+pub(super) const SAME_ROW: &str =
+    "t.track = b.track AND t.client_id = b.client_id AND t.target = b.target";
 
 /// An entry of one of the three callbacks.
 #[derive(Clone, Debug)]
@@ -128,7 +131,7 @@ impl Book {
 }
 
 /// Nobody else decides about these credentials or settles their rows until the transaction ends.
-async fn lock(tx: &mut Tx, credentials: &Json) -> Result<(), Failure> {
+pub(super) async fn lock(tx: &mut Tx, credentials: &Json) -> Result<(), Failure> {
     let batch = tx.dialect().batch(&KEY[..2]);
     let lock = match tx.dialect() {
         // Its transaction has the database to itself.

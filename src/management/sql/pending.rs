@@ -8,8 +8,9 @@
 use serde_json::{Value as Json, json};
 
 use super::db::{Record, Tx, Value};
-use super::dialect::{Column, Dialect};
+use super::dialect::Dialect;
 use super::failure::Failure;
+use super::marks::{KEY, SAME_ROW};
 use super::row::status;
 use super::vault::{Place, Vault};
 use super::{Inner, key_of, revision_of};
@@ -20,11 +21,8 @@ use crate::management::{
 };
 use crate::secret::PropagationSecret;
 
-const ROW: [(&str, Column); 3] =
-    [("track", Column::Name), ("client_id", Column::Name), ("target", Column::Name)];
-
 /// A place in the order of all work: track, client, target (empty: the credential itself).
-type Position = (String, String, String);
+pub(super) type Position = (String, String, String);
 
 pub(super) async fn fetch(inner: &Inner, request: &FetchPending) -> Result<PendingPage, Failure> {
     let after = request.after.as_deref().map_or(Ok(Position::default()), position)?;
@@ -111,7 +109,8 @@ async fn free_rows(
     records.iter().map(read).collect()
 }
 
-fn free_rows_query(
+/// The rows of a page.
+pub(super) fn free_rows_query(
     dialect: Dialect,
     worker: &str,
     (track, client, target): &Position,
@@ -133,28 +132,13 @@ fn free_rows_query(
     (sql, values)
 }
 
-/// How the database finds the rows of a page: the lines of its plan.
-pub(super) async fn explain(inner: &Inner) -> Result<Vec<String>, Failure> {
-    let mut tx = inner.db.begin_reading().await?;
-    let (prefix, column) = match tx.dialect() {
-        Dialect::Sqlite => ("EXPLAIN QUERY PLAN", "detail"),
-        Dialect::Postgres => ("EXPLAIN", "QUERY PLAN"),
-        Dialect::Mysql => ("EXPLAIN", "key"),
-    };
-    let now_ms = inner.clock.now_ms();
-    let (sql, values) =
-        free_rows_query(tx.dialect(), &inner.worker, &Position::default(), 100, now_ms);
-    let records = tx.fetch(&format!("{prefix} {sql}"), values).await?;
-    records.iter().map(|record| Ok(record.text_or_null(column)?.unwrap_or_default())).collect()
-}
-
 /// The locked rows with their credentials and targets.
 async fn details(
     tx: &mut Tx,
     vault: &Vault,
     rows: &str,
 ) -> Result<Vec<(Position, PendingPropagation)>, Failure> {
-    let batch = tx.dialect().batch(&ROW);
+    let batch = tx.dialect().batch(&KEY);
     let sql = format!(
         "SELECT r.track, r.client_id, r.target, r.revision, r.status, r.event_id, r.attempts, \
              c.operation, c.secret_hash, c.allowed_ips, c.expires_at, \
@@ -171,7 +155,7 @@ async fn details(
 }
 
 /// Has the keys at hand that these columns need.
-async fn prepare(
+pub(super) async fn prepare(
     tx: &mut Tx,
     vault: &Vault,
     records: &[Record],
@@ -209,7 +193,11 @@ fn detail(vault: &Vault, record: &Record) -> Result<(Position, PendingPropagatio
 
 /// A value that does not open is given as one that is no hash: the library then says of this row
 /// that it cannot be propagated, and goes on with the others.
-fn operation(vault: &Vault, record: &Record, revision: Revision) -> Result<Operation, Failure> {
+pub(super) fn operation(
+    vault: &Vault,
+    record: &Record,
+    revision: Revision,
+) -> Result<Operation, Failure> {
     let word = record.text("operation")?;
     let Some(sealed) = record.text_or_null("secret_hash")?.filter(|_| word != "delete") else {
         return Ok(Operation::Delete);
@@ -259,8 +247,8 @@ async fn claim(tx: &mut Tx, inner: &Inner, rows: String) -> Result<(), Failure> 
     let until = format!("{} + {}", dialect.now_ms(), inner.lease.as_millis());
     let worker = format!("'{}'", inner.worker);
     let set = [("claimed_by", worker.as_str()), ("claimed_until", until.as_str())];
-    let same = "t.track = b.track AND t.client_id = b.client_id AND t.target = b.target";
-    let update = dialect.update_from("hmac_credential_targets", &dialect.batch(&ROW), &set, same);
+    let batch = dialect.batch(&KEY);
+    let update = dialect.update_from("hmac_credential_targets", &batch, &set, SAME_ROW);
     tx.execute(&update, vec![rows.into()]).await.map(drop)
 }
 

@@ -23,6 +23,7 @@ pub(super) struct Row {
     pub(super) sent_at: Option<u64>,
     pub(super) settled_at: Option<u64>,
     pub(super) proof: Option<&'static str>,
+    pub(super) store_id: Option<String>,
     pub(super) last_error: Option<String>,
     pub(super) claimed_by: Option<String>,
     pub(super) claimed_until: Option<u64>,
@@ -30,10 +31,10 @@ pub(super) struct Row {
 
 /// The columns that [`Row::read`] needs.
 pub(super) const READ: &str = "r.revision, r.status, r.event_id, r.attempts, r.retry_at, r.sent_at, \
-     r.settled_at, r.proof, r.last_error, r.claimed_by, r.claimed_until";
+     r.settled_at, r.proof, r.store_id, r.last_error, r.claimed_by, r.claimed_until";
 
 /// What [`Row::written`] gives, after the three columns of the key.
-pub(super) const WRITTEN: [(&str, Column); 10] = [
+pub(super) const WRITTEN: [(&str, Column); 11] = [
     ("status", Column::Name),
     ("is_open", Column::Int),
     ("event_id", Column::Name),
@@ -42,6 +43,7 @@ pub(super) const WRITTEN: [(&str, Column); 10] = [
     ("sent_at", Column::Int),
     ("settled_at", Column::Int),
     ("proof", Column::Name),
+    ("store_id", Column::Name),
     ("last_error", Column::Text),
     ("claimed_until", Column::Int),
 ];
@@ -57,13 +59,14 @@ impl Row {
             sent_at: record.time_or_null("sent_at")?,
             settled_at: record.time_or_null("settled_at")?,
             proof: record.text_or_null("proof")?.and_then(|proof| proof_word(&proof)),
+            store_id: record.text_or_null("store_id")?,
             last_error: record.text_or_null("last_error")?,
             claimed_by: record.text_or_null("claimed_by")?,
             claimed_until: record.time_or_null("claimed_until")?,
         })
     }
 
-    pub(super) fn written(&self) -> [Json; 10] {
+    pub(super) fn written(&self) -> [Json; 11] {
         [
             json!(self.status.as_str()),
             json!(u8::from(self.is_open())),
@@ -73,6 +76,7 @@ impl Row {
             json!(self.sent_at.map(clamp)),
             json!(self.settled_at.map(clamp)),
             json!(self.proof),
+            json!(self.store_id),
             json!(self.last_error),
             json!(self.claimed_until),
         ]
@@ -102,6 +106,8 @@ impl Row {
     }
 
     pub(super) fn succeeded(&mut self, entry: &TargetSuccess) {
+        // Also of a row that is settled: its target may hold it in another store by now.
+        self.store_id = entry.store.as_ref().map(|store| store.as_str().to_owned());
         if self.status == RowStatus::Success {
             return;
         }

@@ -17,7 +17,7 @@ struct Step {
 }
 
 /// Append only: a step that was ever released never changes.
-const STEPS: [Step; 2] = [
+const STEPS: [Step; 3] = [
     Step {
         version: 1,
         sqlite: include_str!("schema/sqlite/0001_tables.sql"),
@@ -29,6 +29,12 @@ const STEPS: [Step; 2] = [
         sqlite: include_str!("schema/sqlite/0002_notes.sql"),
         postgres: include_str!("schema/postgres/0002_notes.sql"),
         mysql: include_str!("schema/mysql/0002_notes.sql"),
+    },
+    Step {
+        version: 3,
+        sqlite: include_str!("schema/sqlite/0003_stores.sql"),
+        postgres: include_str!("schema/postgres/0003_stores.sql"),
+        mysql: include_str!("schema/mysql/0003_stores.sql"),
     },
 ];
 

@@ -6,7 +6,8 @@ use std::task::Poll;
 
 use super::Fixture;
 use super::world::{
-    NOW, applied, directory, ensure, failed, key, names, one, open, put, queue, rotation, row,
+    NOW, applied, directory, ensure, failed, hold, key, names, one, open, put, queue, reopen,
+    reopening, rotation, row,
 };
 use crate::management::{Marked, RowStatus};
 
@@ -78,4 +79,37 @@ pub async fn marks_cut_off_anywhere_can_be_repeated(fixture: &dyn Fixture) {
         }
     }
     panic!("a mark does not end");
+}
+
+/// A row and its credential change together; repeated, all are open.
+pub async fn a_reopening_cut_off_anywhere_can_be_repeated(fixture: &dyn Fixture) {
+    if !fixture.refills() {
+        return;
+    }
+    directory(fixture, &["b"]).await;
+    for steps in 0..STEPS {
+        let clients = ["a", "c"].map(|name| format!("{name}-{steps}"));
+        for client in &clients {
+            hold(fixture, client, "b", "lost").await;
+        }
+        let request = reopening("b", Some("present"));
+        let ended = cut_off(reopen(fixture.worker(0), request.clone(), 2), steps).await;
+        // The call may go on for a while. In this order it cannot come between.
+        for client in &clients {
+            let reported = fixture.credential(&key(client)).await.unwrap().reported;
+            let status = row(fixture, client, "b").await.status;
+            let open = status == RowStatus::Pending;
+            assert!(reported.is_some() || open, "after {steps} steps: {status:?}");
+        }
+        reopen(fixture.worker(1), request, 2).await;
+        for client in &clients {
+            let reported = fixture.credential(&key(client)).await.unwrap().reported;
+            let status = row(fixture, client, "b").await.status;
+            assert_eq!((status, reported), (RowStatus::Pending, None), "after {steps} steps");
+        }
+        if ended {
+            return;
+        }
+    }
+    panic!("a reopening does not end");
 }

@@ -46,6 +46,7 @@ impl Fixture for MemoryFixture {
             attempts: row.attempts,
             reason: row.reason,
             proof: row.proof,
+            store: row.store.map(String::from),
         })
     }
 }

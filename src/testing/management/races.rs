@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Fixture;
 use super::world::{
-    LATER, NOW, applied, directory, ensure, failed, key, names, one, open, put, row, sent,
+    LATER, NOW, applied, directory, ensure, failed, hold, key, names, one, open, proved, put,
+    reopen, reopening, row, sent,
 };
 use crate::management::{ManagementErrorKind, Marked, RowStatus};
 
@@ -113,4 +114,47 @@ pub async fn a_worker_that_stalled_cannot_overwrite(fixture: &dyn Fixture) {
     assert_eq!(row(fixture, "a", "b").await.status, RowStatus::Pending);
     let settled = Marked::Settled { succeeded: 1, failed: 0 };
     assert_eq!(one(stalled.mark_target_success(&[applied("a", "b", 8)]).await), settled);
+}
+
+/// Between them they take each page once, and each row is counted by the one that opened it.
+pub async fn two_workers_reopen_each_row_once(fixture: &dyn Fixture) {
+    if !fixture.refills() {
+        return;
+    }
+    directory(fixture, &["b"]).await;
+    for round in 0..30 {
+        hold(fixture, &format!("client-{round:02}"), "b", "lost").await;
+    }
+    let request = reopening("b", Some("present"));
+    let (first, second) = join(
+        reopen(fixture.worker(0), request.clone(), 7),
+        reopen(fixture.worker(1), request.clone(), 5),
+    )
+    .await;
+    assert_eq!(first + second, 30);
+    for round in 0..30 {
+        let row = row(fixture, &format!("client-{round:02}"), "b").await;
+        assert_eq!(row.status, RowStatus::Pending);
+    }
+}
+
+/// Whichever of the two comes first.
+pub async fn an_answer_out_of_the_new_store_outlasts_a_reopening_at_once(fixture: &dyn Fixture) {
+    if !fixture.refills() {
+        return;
+    }
+    directory(fixture, &["b"]).await;
+    for round in 0..20 {
+        let client = format!("client-{round}");
+        hold(fixture, &client, "b", "lost").await;
+        let answer = [proved(&client, "b", 7, "present")];
+        let (marked, _) = join(
+            fixture.worker(0).mark_target_success(&answer),
+            reopen(fixture.worker(1), reopening("b", Some("present")), 3),
+        )
+        .await;
+        assert_eq!(one(marked), Marked::Settled { succeeded: 1, failed: 0 });
+        let row = row(fixture, &client, "b").await;
+        assert_eq!((row.status, row.store.as_deref()), (RowStatus::Success, Some("present")));
+    }
 }

@@ -12,6 +12,10 @@ use crate::store::{AllowedIps, Expiry};
 
 use super::{Fixture, StoredRow};
 
+mod stores;
+
+pub use stores::{credentials, hold, page_of_credentials, proved, reopen, reopening, store_id};
+
 /// The time of all that happens, in milliseconds since the epoch.
 pub const NOW: u64 = 1_000_000;
 

@@ -15,6 +15,7 @@ use super::super::{Inner, SqlManagement, key_of, revision_of};
 use super::OperatorError;
 use crate::id::{CredentialKey, EventId, PeerQueue, Revision};
 use crate::management::{Outcome, Proof, RowStatus};
+use crate::store::StoreId;
 
 /// A credential. Its hash is not shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +71,8 @@ pub struct TargetState {
     pub settled_at_ms: Option<u64>,
     /// How the target proved that it holds it.
     pub proof: Option<Proof>,
+    /// In which of its stores, as far as it says.
+    pub store: Option<StoreId>,
     /// Why it failed last.
     pub last_error: Option<String>,
 }
@@ -150,7 +153,7 @@ async fn complete(tx: &mut Tx, records: &[Record]) -> Result<Vec<CredentialInfo>
     let batch = tx.dialect().batch(&[("track", Column::Name), ("client_id", Column::Name)]);
     let sql = format!(
         "SELECT r.track, r.client_id, r.target, r.revision, r.status, r.event_id, r.attempts, \
-             r.retry_at, r.sent_at, r.settled_at, r.proof, r.last_error \
+             r.retry_at, r.sent_at, r.settled_at, r.proof, r.store_id, r.last_error \
          FROM {batch} AS b CROSS JOIN hmac_credential_targets AS r \
          WHERE r.track = b.track AND r.client_id = b.client_id ORDER BY r.target"
     );
@@ -202,6 +205,7 @@ fn target(target: PeerQueue, record: &Record) -> Result<TargetState, Failure> {
             "receive_only" => Some(Proof::ReceiveOnly),
             _ => None,
         }),
+        store: record.text_or_null("store_id")?.and_then(|id| StoreId::new(id).ok()),
         last_error: record.text_or_null("last_error")?,
     })
 }
