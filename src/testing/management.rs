@@ -161,6 +161,7 @@ macro_rules! management_conformance {
             upkeep: what_the_named_store_has_proved_is_not_reopened_again,
             upkeep: a_success_that_comes_again_brings_its_store,
             upkeep: a_reopened_revision_is_fetched_settles_and_is_reported,
+            upkeep: a_report_that_comes_after_the_reopening_is_ignored,
             upkeep: after_reopening_marks_of_an_older_revision_change_nothing,
             upkeep: a_decision_forgets_the_store,
             upkeep: callbacks_that_are_not_there_change_nothing,

@@ -33,6 +33,7 @@ mod closing;
 mod cursor;
 mod help;
 mod isolation;
+mod lost_stores;
 mod mesh;
 mod order;
 mod own_store;

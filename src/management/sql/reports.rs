@@ -117,8 +117,8 @@ async fn write(inner: &Inner, reports: &[FullyPropagated]) -> Result<(), Failure
     tx.commit().await
 }
 
-/// The credentials' revisions and outcomes; nobody else decides about them until the transaction
-/// ends.
+/// The revisions and outcomes of the credentials that no row is open for; nobody else decides about
+/// them until the transaction ends.
 async fn lock(
     tx: &mut Tx,
     reports: &[FullyPropagated],
@@ -132,7 +132,9 @@ async fn lock(
         other => other.for_update(),
     };
     let sql = format!(
-        "SELECT c.track, c.client_id, c.revision, c.outcome \
+        "SELECT c.track, c.client_id, c.revision, c.outcome, \
+             (SELECT COUNT(*) FROM hmac_credential_targets AS r \
+              WHERE r.track = c.track AND r.client_id = c.client_id AND r.is_open = 1) AS outstanding \
          FROM {} AS b CROSS JOIN hmac_credentials AS c \
          WHERE c.track = b.track AND c.client_id = b.client_id ORDER BY c.track, c.client_id{lock}",
         tx.dialect().batch(&KEY)
@@ -140,7 +142,9 @@ async fn lock(
     let keys = Json::Array(keys.into_values().collect());
     let mut stored = BTreeMap::new();
     for record in tx.fetch(&sql, vec![keys.to_string().into()]).await? {
-        if let Some(key) = key_of(&record)? {
+        // Rows that were opened again since: the revision is reported when they are settled.
+        let reopened = record.count("outstanding")? > 0;
+        if let Some(key) = key_of(&record)?.filter(|_| !reopened) {
             let reported = record.text_or_null("outcome")?;
             let reported = reported.as_deref().and_then(outcome);
             stored.insert(key, (record.count("revision")?, reported));

@@ -40,6 +40,23 @@ pub async fn reopened_rows_are_pending_at_their_revision(fixture: &dyn Fixture) 
     assert_eq!((stored.revision, stored.deleted, stored.reported), (8, true, None));
 }
 
+/// It was on its way when the rows were opened again.
+pub async fn a_report_that_comes_after_the_reopening_is_ignored(fixture: &dyn Fixture) {
+    if !fixture.refills() {
+        return;
+    }
+    directory(fixture, &["b"]).await;
+    ensure(fixture, put("a", 7, '1', &["b"])).await;
+    succeed(fixture, proved("a", "b", 7, "lost")).await;
+    assert_eq!(reopen(fixture.worker(0), reopening("b", Some("present")), 100).await, 1);
+    report(fixture, "a", 7, Outcome::Success).await;
+    assert_eq!(fixture.credential(&key("a")).await.unwrap().reported, None);
+    succeed(fixture, proved("a", "b", 7, "present")).await;
+    report(fixture, "a", 7, Outcome::Success).await;
+    let stored = fixture.credential(&key("a")).await.unwrap();
+    assert_eq!(stored.reported, Some(Outcome::Success));
+}
+
 /// And their credentials stay reported.
 pub async fn rows_that_the_named_store_proved_stay(fixture: &dyn Fixture) {
     if !fixture.refills() {

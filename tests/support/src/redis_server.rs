@@ -1,4 +1,6 @@
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use redis::FromRedisValue;
@@ -30,6 +32,20 @@ pub struct RedisOptions {
     pub cluster: bool,
     /// Append-only file, written to disk once a second: a restart finds the data again.
     pub persistent: bool,
+}
+
+/// What a persistent server had written at one moment.
+pub struct SavePoint(Scratch);
+
+/// Where a server keeps its append-only files, below its directory.
+const APPENDED: &str = "appendonlydir";
+
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).context(format_args!("cannot read {}", from.display()))? {
+        let entry = entry.context("cannot read a directory")?;
+        fs::copy(entry.path(), to.join(entry.file_name())).context("cannot copy a file")?;
+    }
+    Ok(())
 }
 
 impl Redis {
@@ -147,6 +163,31 @@ impl Redis {
     pub async fn kill(&self) -> Result<()> {
         let process = self.process.lock().await.take();
         process.ok_or_else(|| Error::new("Redis is not running"))?.kill().await
+    }
+
+    /// Remembers what a persistent server has written so far.
+    ///
+    /// # Errors
+    ///
+    /// When its file cannot be copied.
+    pub fn save_point(&self) -> Result<SavePoint> {
+        let saved = Scratch::new()?;
+        copy_files(&self.scratch.path().join(APPENDED), saved.path())?;
+        Ok(SavePoint(saved))
+    }
+
+    /// Ends a persistent server with SIGKILL, and with it all that it has written since then: as a machine
+    /// does that goes down before the last second is on its disk.
+    ///
+    /// # Errors
+    ///
+    /// When it is not running, or its file cannot be replaced.
+    pub async fn kill_and_lose(&self, since: &SavePoint) -> Result<()> {
+        self.kill().await?;
+        let place = self.scratch.path().join(APPENDED);
+        fs::remove_dir_all(&place).context("the append-only file")?;
+        fs::create_dir(&place).context("the append-only file")?;
+        copy_files(since.0.path(), &place)
     }
 
     /// Starts it again on the same port after [`kill`](Self::kill); empty unless it is persistent.
@@ -274,6 +315,18 @@ mod tests {
         let redis = redis.await.unwrap();
         set(&redis).await.unwrap();
         redis.kill().await.unwrap();
+        redis.restart().await.unwrap();
+        assert_eq!(get(&redis).await.as_deref(), Some("value"));
+    }
+
+    #[tokio::test]
+    async fn a_persistent_server_can_lose_what_came_last() {
+        let redis = Redis::start_with(RedisOptions { persistent: true, ..Default::default() });
+        let redis = redis.await.unwrap();
+        set(&redis).await.unwrap();
+        let point = redis.save_point().unwrap();
+        let _: String = redis.command(&["SET", "key", "other"]).await.unwrap();
+        redis.kill_and_lose(&point).await.unwrap();
         redis.restart().await.unwrap();
         assert_eq!(get(&redis).await.as_deref(), Some("value"));
     }
