@@ -38,6 +38,7 @@ mod order;
 mod own_store;
 mod races;
 mod receive_only;
+mod refused;
 mod replicas;
 mod resend;
 mod revisions;
