@@ -160,6 +160,15 @@ impl Run {
         });
         let refused = refused.await;
         self.show(&refused);
+        let kept = eventually(SOON, || async {
+            let kept = d.refused_messages(10).await.unwrap();
+            (!kept.is_empty()).then_some(kept)
+        })
+        .await;
+        assert!(kept[0].message.as_ref().unwrap().contains("odd"), "{kept:?}");
+        self.show(&kept);
+        let odd = self.at.message.get(&client_id("odd")).await.unwrap();
+        self.hashes.extend(odd.map(|odd| odd.secret_hash.expose().to_owned()));
         authority.revoke(Revoke::new(client_id("odd")).track(Track::Message)).await.unwrap();
     }
 
