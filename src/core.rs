@@ -21,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::locks::CredentialLocks;
 use crate::management::Management;
 use crate::recent::RecentVersions;
+use crate::refused::Refusals;
 use crate::secret::PropagationSecret;
 use crate::sources::SourceCache;
 use crate::store::CredentialStore;
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) hub: EventHub,
+    /// Where refused messages are kept for inspection.
+    pub(crate) refusals: Refusals,
     pub(crate) gate: Gate,
     pub(crate) locks: CredentialLocks,
     pub(crate) recent: RecentVersions,

@@ -125,8 +125,14 @@ pub enum Event {
         reason: Refusal,
         /// Why, in words, without any value that was received.
         detail: String,
-        /// Who claims to have sent it, where that could be read.
+        /// Who claims to have sent it, where that could be read and is not taken for a secret.
         sender: Option<PeerQueue>,
+    },
+    /// Of so many refused messages no record was kept for inspection: the store is away, or they come
+    /// faster than records are written. Each had its own [`Event::Refused`].
+    RefusedNotKept {
+        /// How many.
+        count: u64,
     },
     /// A version that had taken effect here was taken as new by the store: the store lost data.
     StoreLost {
@@ -221,6 +227,17 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All reasons.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Malformed,
+        Self::WrongSecret,
+        Self::Unsigned,
+        Self::Invalid,
+        Self::UnknownAck,
+        Self::ForeignAck,
+        Self::Store,
+    ];
+
     /// A short word for metrics: `malformed`, `wrong_secret`, …
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -296,6 +313,9 @@ fn log(event: &Event) {
             sender = sender.as_ref().map(PeerQueue::as_str),
             "refused a message: {detail}"
         ),
+        Event::RefusedNotKept { count } => {
+            tracing::warn!(count, "no record was kept of refused messages");
+        }
         Event::DeliveryFailed { key, target, reason, will_retry, .. } => {
             tracing::warn!(%key, %target, will_retry, "delivery failed: {reason}");
         }

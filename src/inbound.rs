@@ -15,6 +15,7 @@ mod acks;
 mod answer;
 mod apply;
 mod parking;
+mod refusal;
 mod sightings;
 mod triage;
 
@@ -29,14 +30,14 @@ pub(crate) async fn run(core: Arc<Core>, mut deliveries: Deliveries, prefetch: u
     let tasks = TaskTracker::new();
     let tracks = Tracks::start(&core, &tasks, prefetch);
     let (acks, received) = mpsc::channel(prefetch);
-    tasks.spawn(acks::run(core.clone(), received));
+    tasks.spawn(acks::run(core.clone(), received, tasks.clone()));
     while let Some(Some(delivery)) = core.abort.run_until_cancelled(deliveries.recv()).await {
         match triage(&delivery.body, &core) {
             Triage::Apply(event) => tracks.send(&core, &tasks, event, delivery).await,
             Triage::Ack(ack) => forward(&acks, ack, delivery).await,
             Triage::Drop(refused) => {
-                core.hub.emit(refused);
-                delivery.ack().await;
+                let core = core.clone();
+                tasks.spawn(async move { refusal::let_go(&core, refused, delivery).await });
             }
             Triage::Decline(declined) => {
                 let core = core.clone();
@@ -47,6 +48,7 @@ pub(crate) async fn run(core: Arc<Core>, mut deliveries: Deliveries, prefetch: u
     drop((tracks, acks));
     tasks.close();
     tasks.wait().await;
+    core.refusals.finish();
 }
 
 /// One applier per track, so that a store that is away holds up its own track only.

@@ -85,6 +85,8 @@ pub mod inspect;
 pub mod management;
 #[cfg(feature = "propagation")]
 pub mod propagator;
+#[cfg(feature = "propagation")]
+pub mod refused;
 
 #[cfg(feature = "simulation")]
 #[doc(hidden)]

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventStream};
 use crate::id::{PeerQueue, Track};
 use crate::outbound::{self, DeclaredTargets};
+use crate::refused::RefusedMessage;
 use crate::secret::{ClientSecret, SecretToken};
 
 mod builder;
@@ -205,6 +206,18 @@ impl Propagator {
     #[must_use]
     pub fn events(&self) -> EventStream {
         self.inner.core.hub.subscribe()
+    }
+
+    /// What is kept of messages that were refused, also by other replicas: the newest, at most
+    /// `limit` of them, newest first. See [`refused`](crate::refused).
+    ///
+    /// # Errors
+    /// `Store` when the state store cannot be read.
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn refused_messages(&self, limit: usize) -> Result<Vec<RefusedMessage>> {
+        Ok(self.inner.core.refusals.messages.newest(limit).await?)
     }
 
     /// How the peer is, now. Asks the store, so it takes as long as the store takes to answer.

@@ -44,8 +44,8 @@ pub(crate) trait Transport: Send + Sync + fmt::Debug + 'static {
 /// What `Transport` implementations hand to the inbound loop. Bounded by the prefetch.
 pub(crate) type Deliveries = mpsc::Receiver<Delivery>;
 
-/// A message taken from the own queue. Dropped without `ack`, it stays unsettled and the broker
-/// delivers it again once the connection ends.
+/// A message taken from the own queue. Dropped without `ack` or `reject`, it stays unsettled and the
+/// broker delivers it again once the connection ends.
 pub(crate) struct Delivery {
     pub(crate) body: Vec<u8>,
     settle: Box<dyn Settle>,
@@ -67,6 +67,13 @@ impl Delivery {
     pub(crate) async fn ack(self) {
         self.settle.ack().await;
     }
+
+    /// Settles the delivery as one that nothing will come of: the broker forgets it too, unless a
+    /// policy on the queue tells it where such messages go. It never comes back to this queue.
+    /// Otherwise as [`Delivery::ack`].
+    pub(crate) async fn reject(self) {
+        self.settle.reject().await;
+    }
 }
 
 /// Bodies carry secrets: only their length is shown.
@@ -81,6 +88,8 @@ impl fmt::Debug for Delivery {
 #[async_trait]
 pub(crate) trait Settle: Send + Sync {
     async fn ack(self: Box<Self>);
+
+    async fn reject(self: Box<Self>);
 
     /// Whether that channel has ended.
     fn is_dead(&self) -> bool;

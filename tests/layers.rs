@@ -32,6 +32,7 @@ const LAYERS: &[&str] = &[
     "transport",
     "inspect",
     "ledger",
+    "refused",
     "gate",
     "locks",
     "sources",

@@ -12,7 +12,7 @@ use hmac_propagator::propagator::{Builder, Ensure, LinkState, Propagator};
 use hmac_propagator::secret::{BrokerPassword, ClientSecret, PropagationSecret};
 use hmac_propagator::state::MemoryState;
 use hmac_propagator::store::MemoryCredentialStore;
-use hmac_propagator_support::{Broker, PrivateBroker};
+use hmac_propagator_support::{Broker, PrivateBroker, eventually};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -32,7 +32,7 @@ async fn set_up_as_documented() -> PrivateBroker {
         broker.rabbitmqctl(&words).await.unwrap();
         ran += 1;
     }
-    assert_eq!(ran, 5);
+    assert_eq!(ran, 7);
     broker
 }
 
@@ -93,4 +93,24 @@ async fn the_documented_permissions_are_enough_and_end_at_the_own_queue() {
     for peer in [intruder, orders, authority] {
         peer.close().await;
     }
+}
+
+#[tokio::test]
+async fn the_documented_policy_keeps_refused_messages_whole() {
+    let broker = set_up_as_documented().await;
+    let tester = ["set_permissions", "-p", "hmac-credentials", "tester", ".*", ".*", ".*"];
+    broker.rabbitmqctl(&tester).await.unwrap();
+    let vhost = broker.vhost_named("hmac-credentials").await.unwrap();
+    let queues = vhost.queues().await.unwrap();
+    queues.declare("refused-messages").await.unwrap();
+    let orders = peer(&broker, "orders", "orders").fail_fast(true).start().await.unwrap();
+    queues.publish("hmac-orders.queue", b"no message").await.unwrap();
+    let kept = eventually(SOON, || async { queues.get("refused-messages").await.unwrap() }).await;
+    assert_eq!(kept.body, b"no message");
+    let headers = format!("{:?}", kept.properties.headers());
+    assert!(headers.contains("x-death") && headers.contains("hmac-orders.queue"), "{headers}");
+    assert_eq!(orders.refused_messages(1).await.unwrap()[0].bytes, 10);
+    // A restart declares the queue as before: the policy is no argument of it.
+    orders.close().await;
+    peer(&broker, "orders", "orders").fail_fast(true).start().await.unwrap().close().await;
 }

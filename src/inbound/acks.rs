@@ -6,8 +6,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use super::parking::{Parking, wait_until};
+use super::refusal::{self, Refused};
 use super::{Pending, retrying, sightings};
 use crate::core::Core;
 use crate::event::{Event, Refusal};
@@ -15,6 +17,7 @@ use crate::id::EventId;
 use crate::ledger::{Answer, InFlight};
 use crate::mutation::{Mutation, is_on};
 use crate::settlement::{self, Concluded, Settlement, Unsettled};
+use crate::transport::Delivery;
 use crate::wire::{AckReceived, AckResult, Held};
 
 /// Most answers of one round.
@@ -33,7 +36,7 @@ type Item = Pending<AckReceived>;
 pub(super) type Batch = Vec<(Item, u32)>;
 
 /// Runs until the channel is closed and nothing is left, or `core.abort` is cancelled.
-pub(super) async fn run(core: Arc<Core>, mut received: mpsc::Receiver<Item>) {
+pub(super) async fn run(core: Arc<Core>, mut received: mpsc::Receiver<Item>, tasks: TaskTracker) {
     let mut parked: Parking<EventId, AckReceived> = Parking::new();
     let mut rounds: FuturesUnordered<BoxFuture<'static, Batch>> = FuturesUnordered::new();
     let mut open = true;
@@ -53,7 +56,7 @@ pub(super) async fn run(core: Arc<Core>, mut received: mpsc::Receiver<Item>) {
             batch.extend(due.flat_map(|d| d.items.into_iter().map(move |item| (item, d.failures))));
         }
         if !batch.is_empty() {
-            rounds.push(round(core.clone(), batch).boxed());
+            rounds.push(round(core.clone(), batch, tasks.clone()).boxed());
         }
     }
 }
@@ -65,9 +68,11 @@ fn park(core: &Core, parked: &mut Parking<EventId, AckReceived>, left: Batch) {
 }
 
 /// Settles what can be settled and returns what is left for later.
-async fn round(core: Arc<Core>, batch: Batch) -> Batch {
-    let Some(management) = core.management.clone() else { return drop_all(&core, batch).await };
-    let (batch, mut left) = sightings::announced(&core, batch).await;
+async fn round(core: Arc<Core>, batch: Batch, tasks: TaskTracker) -> Batch {
+    let Some(management) = core.management.clone() else {
+        return drop_all(&core, batch, &tasks).await;
+    };
+    let (batch, mut left) = sightings::announced(&core, batch, &tasks).await;
     let ids: Vec<&EventId> = batch.iter().map(|((ack, _), _)| &ack.ack_event_id).collect();
     let flights = match core.ledger.flights(&ids).await {
         Ok(flights) => flights,
@@ -84,10 +89,7 @@ async fn round(core: Arc<Core>, batch: Batch) -> Batch {
                 settlements.push(settlement);
                 settling.push((item, failures));
             }
-            Err(refused) => {
-                core.hub.emit(refused);
-                item.1.ack().await;
-            }
+            Err(refused) => let_go(&core, refused, item.1, &tasks),
         }
     }
     let (settling, settlements, waiting) = sightings::answered(&core, settling, settlements).await;
@@ -98,10 +100,10 @@ async fn round(core: Arc<Core>, batch: Batch) -> Batch {
 }
 
 /// Decides by the event's record alone whether the answer counts.
-fn judge(core: &Core, ack: &AckReceived, flight: Option<InFlight>) -> Result<Settlement, Event> {
+fn judge(core: &Core, ack: &AckReceived, flight: Option<InFlight>) -> Result<Settlement, Refused> {
     let refuse = |reason, detail: &str| {
         let sender = Some(ack.sender.clone());
-        Err(Event::Refused { reason, detail: detail.to_owned(), sender })
+        Err(Refused { reason, detail: detail.to_owned(), sender })
     };
     let Some(flight) = flight else {
         return refuse(Refusal::UnknownAck, "ackEventId: expected an event in flight");
@@ -185,17 +187,22 @@ async fn kept_in_books(core: &Core, settlement: Settlement) -> bool {
 }
 
 /// A receive-only peer sends nothing, so nothing can be answered.
-async fn drop_all(core: &Core, batch: Batch) -> Batch {
+async fn drop_all(core: &Arc<Core>, batch: Batch, tasks: &TaskTracker) -> Batch {
     for ((ack, delivery), _) in batch {
         // Who lost a store tells all that may have sent it something: no fault if we did not.
-        if !ack.announces {
-            core.hub.emit(Event::Refused {
-                reason: Refusal::UnknownAck,
-                detail: "ackEventId: this peer is receive-only".into(),
-                sender: Some(ack.sender),
-            });
+        if ack.announces {
+            delivery.ack().await;
+            continue;
         }
-        delivery.ack().await;
+        let detail = "ackEventId: this peer is receive-only".into();
+        let (reason, sender) = (Refusal::UnknownAck, Some(ack.sender));
+        let_go(core, Refused { reason, detail, sender }, delivery, tasks);
     }
     Vec::new()
+}
+
+/// On a task of its own: the record of a refusal holds up no other answer.
+pub(super) fn let_go(core: &Arc<Core>, refused: Refused, delivery: Delivery, tasks: &TaskTracker) {
+    let core = core.clone();
+    tasks.spawn(async move { refusal::let_go(&core, refused, delivery).await });
 }

@@ -4,6 +4,7 @@
 //! What the event did is durable already. So a source that cannot be answered for a while is let go
 //! of and asks again: its deliveries must not fill the window that all sources share.
 
+use super::refusal::{self, Refused};
 use super::triage::Declined;
 use crate::core::Core;
 use crate::event::Event;
@@ -46,12 +47,9 @@ pub(super) async fn applied(
 
 /// An event can never be applied.
 pub(super) async fn decline(core: &Core, declined: Declined, delivery: Delivery) {
-    let Declined { event_id, source, refusal, reason } = declined;
-    core.hub.emit(Event::Refused {
-        reason: refusal,
-        detail: reason.clone(),
-        sender: Some(source.clone()),
-    });
+    let Declined { event_id, source, refusal: word, reason } = declined;
+    let refused = Refused { reason: word, detail: reason.clone(), sender: Some(source.clone()) };
+    refusal::tell(core, refused, &delivery).for_a_moment().await;
     let answer =
         Answer { to: &source, event_id: &event_id, error: Some(&reason), held: None, store: None };
     answer.deliver(core, delivery).await;

@@ -1,8 +1,12 @@
 //! What answers and announcements say of their senders' stores.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::acks::Batch;
+use tokio_util::task::TaskTracker;
+
+use super::acks::{Batch, let_go};
+use super::refusal::Refused;
 use super::retrying;
 use crate::core::Core;
 use crate::error::StoreError;
@@ -13,7 +17,11 @@ use crate::settlement::Settlement;
 use crate::wire::AckReceived;
 
 /// Takes note of announcements and lets go of them. Returns the answers, and what is left for later.
-pub(super) async fn announced(core: &Core, batch: Batch) -> (Batch, Batch) {
+pub(super) async fn announced(
+    core: &Arc<Core>,
+    batch: Batch,
+    tasks: &TaskTracker,
+) -> (Batch, Batch) {
     let (announcements, answers): (Batch, Batch) =
         batch.into_iter().partition(|((ack, _), _)| ack.announces);
     if announcements.is_empty() {
@@ -27,13 +35,12 @@ pub(super) async fn announced(core: &Core, batch: Batch) -> (Batch, Batch) {
         match standing {
             Ok(standing) => {
                 if standing == Standing::Unbelieved {
-                    core.hub.emit(Event::Refused {
-                        reason: Refusal::Unsigned,
-                        detail: "propagationSecret: expected this peer's own".into(),
-                        sender: Some(ack.sender),
-                    });
+                    let detail = "propagationSecret: expected this peer's own".into();
+                    let (reason, sender) = (Refusal::Unsigned, Some(ack.sender));
+                    let_go(core, Refused { reason, detail, sender }, delivery, tasks);
+                } else {
+                    delivery.ack().await;
                 }
-                delivery.ack().await;
             }
             Err(error) => {
                 // What the books refuse for good they will refuse again.

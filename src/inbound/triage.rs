@@ -1,7 +1,8 @@
 //! What a body is: decided from the bytes, the own secret and the clock alone.
 
+use super::refusal::Refused;
 use crate::core::Core;
-use crate::event::{Event, Refusal};
+use crate::event::Refusal;
 use crate::id::{EventId, PeerQueue};
 use crate::wire::{
     AckReceived, ApplyReceived, Envelope, Invalid, Message, check_not_ahead, interpret, is_ack,
@@ -13,7 +14,7 @@ pub(super) enum Triage {
     Apply(Box<ApplyReceived>),
     Ack(AckReceived),
     /// Out of the way, without an answer.
-    Drop(Event),
+    Drop(Refused),
     /// Out of the way; its sender is told why.
     Decline(Box<Declined>),
 }
@@ -78,5 +79,5 @@ fn timely(message: Message, core: &Core) -> Result<Message, Invalid> {
 }
 
 fn refuse(reason: Refusal, detail: String, sender: Option<PeerQueue>) -> Triage {
-    Triage::Drop(Event::Refused { reason, detail, sender })
+    Triage::Drop(Refused { reason, detail, sender })
 }

@@ -23,6 +23,7 @@ use crate::inbound;
 use crate::ledger::{Ledger, Timing};
 use crate::management::Management;
 use crate::outbound::DeclaredTargets;
+use crate::refused::{Refusals, RefusedMessages};
 use crate::secret::{PropagationSecret, SecretToken};
 use crate::state::{DEFAULT_PREFIX, StateStore};
 use crate::store::CredentialStore;
@@ -335,6 +336,9 @@ impl Builder {
         let prefetch = usize::from(self.broker.prefetch);
         let mut sources = self.sources;
         sources.extend(self.source_secrets.keys().cloned());
+        let hub = EventHub::new(self.events, self.observer);
+        let refused = RefusedMessages::shared(self.state.clone(), self.state_prefix.clone());
+        let (refusals, keeper) = Refusals::new(refused, hub.clone());
         let ledger = Ledger::new(self.state, self.clock.clone(), self.state_prefix, self.timing);
         let core = Arc::new(Core {
             own: self.own,
@@ -351,7 +355,8 @@ impl Builder {
             ledger,
             clock: self.clock,
             entropy: self.entropy,
-            hub: EventHub::new(self.events, self.observer),
+            hub,
+            refusals,
             gate: crate::gate::Gate::default(),
             locks: crate::locks::CredentialLocks::default(),
             recent: crate::recent::RecentVersions::default(),
@@ -363,6 +368,7 @@ impl Builder {
         });
         let (stop, tasks) = (core.stop.clone(), TaskTracker::new());
         tasks.spawn(links::watch(core.clone(), stop.clone()));
+        tasks.spawn(keeper.run(core.abort.clone()));
         tasks.spawn(inbound::run(core.clone(), deliveries, prefetch));
         tasks.spawn(upkeep::run(core.clone(), self.store_check, tasks.clone()));
         let propagator = Propagator {

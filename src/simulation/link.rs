@@ -309,18 +309,29 @@ struct Tag {
     message: Message,
 }
 
-#[async_trait]
-impl Settle for Tag {
-    async fn ack(self: Box<Self>) {
-        let Self { world, fence, settling, .. } = &*self;
+impl Tag {
+    async fn settle(&self, how: &str) {
+        let Self { world, fence, settling, .. } = self;
         let settle = || {
             let settled = world.broker.settle(world, self.connection, self.message.id());
             if let Some(message) = settled {
-                world.note(format_args!("{} settles {}", fence.name, message.seen.event_id));
+                world.note(format_args!("{} {how} {}", fence.name, message.seen.event_id));
                 settled::check(world, settling, &message.seen);
             }
         };
         let _ = fence.call(0, settle).await;
+    }
+}
+
+#[async_trait]
+impl Settle for Tag {
+    async fn ack(self: Box<Self>) {
+        self.settle("settles").await;
+    }
+
+    /// No policy says where to: the message is gone, and what must be true then is the same.
+    async fn reject(self: Box<Self>) {
+        self.settle("rejects").await;
     }
 
     fn is_dead(&self) -> bool {

@@ -66,6 +66,12 @@ async fn a_refused_message_and_a_lost_connection_are_counted() {
     queues.publish("hmac-authority.queue", b"no event").await.unwrap();
     let refused = r#"propagator_messages_refused_total{reason="malformed"}"#;
     mesh.eventually(refused, |count| count == 1.0).await;
+    let found = mesh.scrape(&mesh.authority).await;
+    assert_eq!(found["propagator_messages_refused_not_kept_total"], 0.0);
+    mesh.authority.redis().pause().await.unwrap();
+    queues.publish("hmac-authority.queue", b"no event").await.unwrap();
+    mesh.eventually("propagator_messages_refused_not_kept_total", |count| count == 1.0).await;
+    mesh.authority.redis().resume().await.unwrap();
     mesh.vhost.close_connections().await.unwrap();
     for link in ["publisher", "consumer"] {
         let reconnects = format!(r#"propagator_broker_reconnects_total{{link="{link}"}}"#);

@@ -1,6 +1,6 @@
 //! The page, asked without a browser: who is let in, what is refused, what headers say.
 
-use hmac_propagator_support::Serve;
+use hmac_propagator_support::{Serve, eventually};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::json;
 
@@ -79,6 +79,7 @@ async fn every_answer_of_the_page_forbids_what_it_does_not_need() {
         "/page/new",
         "/page/targets",
         "/page/stores",
+        "/page/refused",
         "/page/call",
         "/page/audit",
         "/page/login",
@@ -108,7 +109,9 @@ async fn every_answer_of_the_page_forbids_what_it_does_not_need() {
 async fn nobody_sees_a_page_without_signing_in() {
     let mesh = Mesh::start().await;
     let http = client();
-    for page in ["/", "/page/matrix", "/page/stores", "/page/audit", "/page/targets"] {
+    for page in
+        ["/", "/page/matrix", "/page/stores", "/page/refused", "/page/audit", "/page/targets"]
+    {
         let url = mesh.authority.url(page);
         let answer = http.get(&url).header("accept", "text/html").send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{page}");
@@ -353,5 +356,32 @@ async fn nothing_secret_that_passes_through_the_page_is_logged() {
         "mistyped-token",
     ] {
         assert!(!output.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_messages_are_on_a_page_of_their_own_at_peers_of_either_kind() {
+    let mesh = Mesh::start().await;
+    let queues = mesh.vhost.queues().await.unwrap();
+    for (peer, name) in [(&mesh.authority, "authority"), (&mesh.target, "orders")] {
+        let http = client();
+        let shown = || async {
+            let request = http.get(peer.url("/page/refused")).bearer_auth(TOKEN);
+            request.send().await.unwrap().text().await.unwrap()
+        };
+        let page = shown().await;
+        assert!(page.contains(r#"<p class="empty">None.</p>"#), "{page}");
+        let hostile =
+            json!({"clientId": "<script>alert(1)</script>", "propagationSecret": "hidden"});
+        let queue = format!("hmac-{name}.queue");
+        queues.publish(&queue, hostile.to_string().as_bytes()).await.unwrap();
+        let page = eventually(SOON, || async {
+            let page = shown().await;
+            page.contains("malformed").then_some(page)
+        })
+        .await;
+        assert!(page.contains("alert(1)") && !page.contains("<script>alert"), "{page}");
+        assert!(!page.contains("hidden\"") && !page.contains("&quot;hidden"), "{page}");
+        assert!(page.contains(r#"href="/page/refused" aria-current="page""#), "{page}");
     }
 }

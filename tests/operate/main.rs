@@ -6,6 +6,7 @@ mod databases;
 mod deciding;
 mod doctor;
 mod encrypting;
+mod refused;
 mod rotating;
 mod secured;
 mod targets;

@@ -39,6 +39,7 @@ mod order;
 mod own_store;
 mod races;
 mod receive_only;
+mod refused;
 mod replicas;
 mod resend;
 mod revisions;

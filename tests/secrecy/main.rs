@@ -23,7 +23,7 @@ use hmac_propagator::management::Outcome;
 use hmac_propagator::propagator::{Builder, Ensure, Propagator, Revoke, Rotate};
 use hmac_propagator::secret::{BrokerPassword, PropagationSecret, SecretToken};
 use hmac_propagator::state::RedisState;
-use hmac_propagator::store::{AllowedIps, Change, Expiry, VersionedChange};
+use hmac_propagator::store::{AllowedIps, Change, CredentialStore, Expiry, VersionedChange};
 use hmac_propagator_support::{Redis, eventually};
 use mesh::{
     Mesh, SOON, Store, broker_options, client_id, complete, peer, propagation_secret,
@@ -160,6 +160,15 @@ impl Run {
         });
         let refused = refused.await;
         self.show(&refused);
+        let kept = eventually(SOON, || async {
+            let kept = d.refused_messages(10).await.unwrap();
+            (!kept.is_empty()).then_some(kept)
+        })
+        .await;
+        assert!(kept[0].message.as_ref().unwrap().contains("odd"), "{kept:?}");
+        self.show(&kept);
+        let odd = self.at.message.get(&client_id("odd")).await.unwrap();
+        self.hashes.extend(odd.map(|odd| odd.secret_hash.expose().to_owned()));
         authority.revoke(Revoke::new(client_id("odd")).track(Track::Message)).await.unwrap();
     }
 

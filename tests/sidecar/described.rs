@@ -136,6 +136,7 @@ async fn every_route_is_documented() {
         "POST /admin/retry",
         "GET /admin/audit",
         "GET /admin/due",
+        "GET /admin/refused",
         "POST /rotate",
         "GET /secrets/{name}",
         "GET /health",

@@ -14,6 +14,7 @@ mod process;
 mod raw;
 mod receive_only;
 mod refusals;
+mod refused;
 mod rotation;
 mod secrecy;
 mod starting;

@@ -10,6 +10,7 @@ mod failure;
 mod follow;
 mod operator;
 mod progress;
+mod refused;
 mod report;
 mod revoke;
 mod rotate;
@@ -44,6 +45,8 @@ pub(crate) enum Operate {
     Audit(Box<audit::Audit>),
     /// Show credentials that are to get a new secret.
     Due(Box<due::Due>),
+    /// Show messages that this peer refused.
+    Refused(Box<refused::Refused>),
     /// Say why something is stuck, and what to do.
     Doctor(Box<doctor::Doctor>),
     /// Encrypt what stands in the database under the configured key.
@@ -77,6 +80,7 @@ impl Operate {
             Self::Targets(targets) => block_on(targets.run()),
             Self::Audit(audit) => block_on(audit.run()),
             Self::Due(due) => block_on(due.run()),
+            Self::Refused(refused) => block_on(refused.run()),
             Self::Doctor(doctor) => block_on(doctor.run()),
             Self::Encrypt(encrypt) => block_on(encrypt.run()),
             Self::Completions { shell } => completions(shell, whole),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions,
+};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Acker, Channel, Consumer};
 use tokio::sync::mpsc;
@@ -98,7 +100,7 @@ impl ConsumeDuty {
                     return Some("the broker cancelled the consumer: own queue deleted?".into());
                 }
             };
-            let settle = AckOnce { acker: delivery.acker, link_ended: link.ended().clone() };
+            let settle = SettleOnce { acker: delivery.acker, link_ended: link.ended().clone() };
             let delivery = Delivery::new(delivery.data, Box::new(settle));
             tokio::select! {
                 biased;
@@ -151,23 +153,34 @@ fn own_queue_refused(error: &lapin::Error) -> String {
     }
 }
 
-/// Acks one delivery on the channel that it came from.
-struct AckOnce {
+/// Settles one delivery on the channel that it came from.
+struct SettleOnce {
     acker: Acker,
     link_ended: CancellationToken,
 }
 
-#[async_trait]
-impl Settle for AckOnce {
-    async fn ack(self: Box<Self>) {
-        let acked = tokio::select! {
+impl SettleOnce {
+    async fn until_ended(&self, settling: impl Future<Output = lapin::Result<bool>>) {
+        let settled = tokio::select! {
             biased;
-            acked = self.acker.ack(BasicAckOptions::default()) => acked,
+            settled = settling => settled,
             () = self.link_ended.cancelled() => return,
         };
-        if let Err(error) = acked {
-            tracing::debug!(reason = describe(&error), "delivery not acked, it will come again");
+        if let Err(error) = settled {
+            tracing::debug!(reason = describe(&error), "delivery not settled, it will come again");
         }
+    }
+}
+
+#[async_trait]
+impl Settle for SettleOnce {
+    async fn ack(self: Box<Self>) {
+        self.until_ended(self.acker.ack(BasicAckOptions::default())).await;
+    }
+
+    async fn reject(self: Box<Self>) {
+        let for_good = BasicRejectOptions { requeue: false };
+        self.until_ended(self.acker.reject(for_good)).await;
     }
 
     fn is_dead(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod broker;
 mod finding;
+mod refused;
 mod rows;
 mod stores;
 mod targets;
@@ -57,6 +58,7 @@ impl Doctor {
         let mut findings = Vec::new();
         let redis: RedisState = open_redis(&config.redis_url)?;
         stores::redis(&redis, &mut findings).await;
+        refused::look(&redis, &mut findings).await;
         let management = open(config, &mut findings).await;
         let directory = match &management {
             Some(management) => stores::database(management, &mut findings).await,

@@ -3,6 +3,7 @@
 mod audit;
 mod call_target;
 mod decide;
+mod refused;
 mod retry;
 mod state;
 mod sync;
@@ -28,4 +29,5 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(retry::retry))
         .routes(routes!(audit::audit))
         .routes(routes!(audit::due))
+        .routes(routes!(refused::refused))
 }

@@ -13,6 +13,7 @@ mod credential;
 mod form;
 mod login;
 mod matrix;
+mod refusals;
 mod session;
 mod show;
 mod stores;
@@ -90,6 +91,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/page/targets/add", post(targets::add))
         .route("/page/targets/drop", post(targets::drop))
         .route("/page/stores", get(stores::show))
+        .route("/page/refused", get(refusals::list))
         .route("/page/call", get(call::ask).post(call::call))
         .route("/page/audit", get(audit::list))
         .route("/page/logout", post(login::sign_out))

@@ -106,6 +106,52 @@ async fn a_channel_closed_by_the_consumer_timeout_is_replaced_and_the_delivery_c
 }
 
 #[tokio::test]
+async fn a_rejected_delivery_goes_where_a_policy_says_and_never_comes_again() {
+    let mut scene = Scene::new().await;
+    scene.queues.declare("dead-letters").await.unwrap();
+    let to = r#"{"dead-letter-exchange": "", "dead-letter-routing-key": "dead-letters"}"#;
+    scene.vhost.set_policy("^hmac-own[.]queue$", to).await.unwrap();
+    for body in ["rejected", "acked"] {
+        scene.transport.publish(&peer("own"), body.into()).await.unwrap();
+    }
+    receive(&mut scene.deliveries).await.reject().await;
+    receive(&mut scene.deliveries).await.ack().await;
+    let dead = eventually(BOUND, || async { scene.queues.get("dead-letters").await.unwrap() });
+    assert_eq!(dead.await.body, b"rejected");
+    scene.transport.close(BOUND).await;
+    assert_eq!(scene.queues.count(OWN).await.unwrap(), Some(0));
+    assert_eq!(scene.queues.count("dead-letters").await.unwrap(), Some(0));
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_rejected_without_a_policy_is_gone() {
+    let mut scene = Scene::new().await;
+    scene.transport.publish(&peer("own"), b"rejected".to_vec()).await.unwrap();
+    receive(&mut scene.deliveries).await.reject().await;
+    scene.transport.close(BOUND).await;
+    assert_eq!(scene.queues.count(OWN).await.unwrap(), Some(0));
+}
+
+#[tokio::test]
+async fn a_late_reject_of_an_old_channel_settles_nothing_on_the_new_one() {
+    let mut scene = Scene::new().await;
+    scene.transport.publish(&peer("own"), b"kept".to_vec()).await.unwrap();
+    let late = receive(&mut scene.deliveries).await;
+    scene.vhost.close_connections().await.unwrap();
+    let again = receive(&mut scene.deliveries).await;
+    assert_eq!(again.body, b"kept");
+    assert!(late.is_dead() && !again.is_dead());
+    // Both have the first tag of their channel.
+    late.reject().await;
+    scene.transport.close(BOUND).await;
+    drop(again);
+    eventually(BOUND, || async {
+        (scene.queues.count(OWN).await.unwrap() == Some(1)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn after_stop_nothing_more_is_handed_out_and_what_was_can_still_be_acked() {
     let mut scene = Scene::new().await;
     scene.transport.publish(&peer("own"), b"1".to_vec()).await.unwrap();

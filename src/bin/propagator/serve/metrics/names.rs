@@ -56,6 +56,7 @@ metrics_list! {
     APPLIED Counter "events_applied_total" "Events of other peers that took effect here."
     UNCHANGED Counter "events_unchanged_total" "Events of other peers that changed nothing: what they bring, or newer, was here."
     REFUSED Counter "messages_refused_total" "Received messages that were refused."
+    REFUSED_NOT_KEPT Counter "messages_refused_not_kept_total" "Refused messages of which no record was kept."
     STORE_LOSSES Counter "redis_losses_total" "Versions that had taken effect here and were gone: Redis lost data."
     UNDELIVERABLE Counter "answers_undeliverable_total" "Answers whose receiver has no queue."
     RETRIES Counter "retries_total" "What failed for now and is kept to be tried again."

@@ -69,6 +69,7 @@ impl Counting {
         }
         for name in [
             names::UNUSABLE,
+            names::REFUSED_NOT_KEPT,
             names::STORE_LOSSES,
             names::UNDELIVERABLE,
             names::SYNC_FAILURES,
@@ -134,6 +135,7 @@ impl Counting {
             Event::Refused { reason, .. } => {
                 counter!(names::REFUSED, "reason" => reason.as_str()).increment(1);
             }
+            Event::RefusedNotKept { count } => counter!(names::REFUSED_NOT_KEPT).increment(*count),
             Event::StoreLost { .. } => counter!(names::STORE_LOSSES).increment(1),
             Event::AnswerUndeliverable { .. } => counter!(names::UNDELIVERABLE).increment(1),
             Event::Retrying { what, .. } => counter!(names::RETRIES, "what" => *what).increment(1),
