@@ -118,31 +118,28 @@ async fn peers(core: &Core) -> BTreeSet<PeerQueue> {
 /// another one again.
 async fn tell(core: &Core, source: PeerQueue, named: &StoreNamed) -> bool {
     let mut failures = 0;
-    let mut health = core.transport.health();
-    loop {
-        if health.wait_for(|health| health.publisher.is_up()).await.is_err()
-            || core.identities.get(named.track).as_ref() != Some(&named.id)
-        {
-            return false;
-        }
-        match core.secret_of_source(&source, false).await {
-            Ok(secret) => {
-                let body = announcement(core, named, secret.as_ref());
-                match core.transport.publish(&source, body).await {
-                    Ok(()) | Err(PublishError::Unroutable) => return true,
-                    Err(PublishError::Closed) => return false,
-                    Err(error @ (PublishError::Refused | PublishError::Unavailable)) => {
-                        tracing::debug!(%source, "not told of another store yet: {error}");
-                    }
-                }
+    while core.identities.get(named.track).as_ref() == Some(&named.id) {
+        // Looked at with every try, not waited for: those who wait for one thing are woken in no order.
+        if core.transport.health().borrow().publisher.is_up() {
+            match publish(core, &source, named).await {
+                Ok(()) | Err(PublishError::Unroutable) => return true,
+                Err(PublishError::Closed) => return false,
+                Err(PublishError::Refused | PublishError::Unavailable) => {}
             }
-            Err(error) => tracing::debug!(%source, "not told of another store yet: {error}"),
         }
         if !core.pause(failures).await {
             return false;
         }
         failures = failures.saturating_add(1);
     }
+    false
+}
+
+async fn publish(core: &Core, source: &PeerQueue, named: &StoreNamed) -> Result<(), PublishError> {
+    let secret = core.secret_of_source(source, false).await;
+    // The directory is away: as if the broker were.
+    let secret = secret.map_err(|_| PublishError::Unavailable)?;
+    core.transport.publish(source, announcement(core, named, secret.as_ref())).await
 }
 
 /// An answer to no event: it names itself as what it answers. Peers that do not know of it drop it, as they drop

@@ -92,7 +92,7 @@ impl Suite<'_> {
         assert_eq!((created.expires_at, created.allowed_ips.len()), (None, 0));
         assert_eq!(self.cursor(id).await, Some(version(5, "e")));
 
-        assert_eq!(self.apply(change(id, version(5, "e"), put(2))).await, Applied::Already);
+        assert_eq!(self.apply(change(id, version(5, "e"), put(1))).await, Applied::Already);
         let older = self.apply_at(NOW + 9, change(id, version(4, "z"), put(2))).await;
         assert_eq!(older, Applied::Stale(version(5, "e")));
         let older = self.apply_at(NOW + 9, change(id, version(4, "z"), Change::Delete)).await;
