@@ -27,6 +27,7 @@
 
 mod body;
 mod canonical;
+mod decimal;
 mod digest;
 mod hash;
 mod headers;
@@ -42,6 +43,7 @@ pub(crate) mod whitespace;
 
 pub use body::{body_sha256, body_sha256_lossy};
 pub use canonical::{CanonicalError, Canonicalizer};
+pub(crate) use decimal::Decimal;
 pub use digest::HexDigest;
 pub use hash::{hash_client_secret, hash_secret_text};
 pub use headers::{SignedHeaders, X_CLIENT_ID, X_NONCE, X_SIGNATURE, X_TIMESTAMP};

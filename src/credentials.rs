@@ -127,7 +127,7 @@ impl<S: StateStore> Credentials<S> {
     /// # Errors
     /// When the store fails.
     pub async fn list(&self, after: Option<String>) -> Result<(Vec<Listed>, Option<String>)> {
-        let (fields, next) = self.store.state().fields(&self.store.records_name(), after).await?;
+        let (fields, next) = self.store.state().fields(self.store.records_name(), after).await?;
         let listed = fields.into_iter().filter_map(|(id, record)| {
             let credential = Credential::from_stored(&record);
             ClientId::new(id).ok().map(|client_id| Listed { client_id, credential })

@@ -163,14 +163,20 @@ impl Verifier {
         let question = judge::Question::request(claim, request, self.inner.options.lossy_bodies);
         // What is kept only decides whether to ask for admission at once. A refusal is always judged
         // by what the store holds now.
-        if let Some(known) = self.inner.cache.get(client_id)
-            && let Ok(key) = self.judge(&known, &question)
-        {
-            return self.admit(claim, client_id, (&known, key), &question).await;
+        let (known, key, kept) = match self.kept(client_id, &question) {
+            Some((known, key)) => (known, key, true),
+            None => {
+                let known = self.look_up(client_id).await?;
+                let key = self.judge(&known, &question)?;
+                (known, key, false)
+            }
+        };
+        let (now, key) = self.admit(claim, client_id, (&known, key), &question).await?;
+        // What is kept already is not put again: somebody may have removed it meanwhile.
+        if let Some(known) = now.or_else(|| (!kept).then_some(known)) {
+            self.inner.cache.put(client_id, known);
         }
-        let known = self.look_up(client_id).await?;
-        let key = self.judge(&known, &question)?;
-        self.admit(claim, client_id, (&known, key), &question).await
+        Ok(key)
     }
 
     async fn message_outcome(
@@ -201,14 +207,26 @@ impl Verifier {
         self.known(client_id, held.map_err(Refused::store)?)
     }
 
-    /// Takes the nonce and judges by what the store holds in that moment.
+    /// The kept record, when the signature is right by it.
+    fn kept(
+        &self,
+        client_id: &ClientId,
+        question: &judge::Question<'_>,
+    ) -> Option<(Arc<Known>, KeyUsed)> {
+        let known = self.inner.cache.get(client_id)?;
+        let key = self.judge(&known, question).ok()?;
+        Some((known, key))
+    }
+
+    /// Takes the nonce and judges by what the store holds in that moment; returns that where it
+    /// differs from what was known.
     async fn admit(
         &self,
         claim: &Claim,
         client_id: &ClientId,
-        (known, key): (&Arc<Known>, KeyUsed),
+        (known, key): (&Known, KeyUsed),
         question: &judge::Question<'_>,
-    ) -> Result<KeyUsed, Refused> {
+    ) -> Result<(Option<Arc<Known>>, KeyUsed), Refused> {
         // The timestamp is accepted until it lies `max_skew` back.
         let last = claim.timestamp_ms.saturating_add(self.inner.options.max_skew_ms);
         let left = Duration::from_millis(last.saturating_sub(self.inner.clock.now_ms()));
@@ -222,19 +240,18 @@ impl Verifier {
             remember_for: left + CLOCK_MARGIN,
         };
         let admitted = self.inner.store.admit(&admission).await.map_err(Refused::store)?;
-        let (known, key) = match admitted.now {
-            Now::Same => (known.clone(), key),
+        let (now, key) = match admitted.now {
+            Now::Same => (None, key),
             Now::Changed(held) => {
                 let now = self.known(client_id, held)?;
                 let key = self.judge(&now, question)?;
-                (now, key)
+                (Some(now), key)
             }
         };
         if !admitted.unused {
             return Err(RefusalCode::ReplayedNonce.into());
         }
-        self.inner.cache.put(client_id, known);
-        Ok(key)
+        Ok((now, key))
     }
 
     /// What is held, made ready; the client is unknown when nothing is.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::decimal::Decimal;
 use super::digest::HexDigest;
 use super::path::CanonicalPath;
 use crate::entropy::{Entropy, OsEntropy};
@@ -83,33 +84,6 @@ fn upper_case(method: &str) -> Cow<'_, str> {
     }
 }
 
-/// The decimal digits of a number, on the stack.
-struct Decimal {
-    digits: [u8; 20],
-    start: usize,
-}
-
-impl Decimal {
-    fn new(mut number: u64) -> Self {
-        let mut digits = [b'0'; 20];
-        let mut start = digits.len() - 1;
-        for (index, digit) in digits.iter_mut().enumerate().rev() {
-            // The remainder is below ten.
-            *digit = b'0' + (number % 10) as u8;
-            start = index;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        Self { digits, start }
-    }
-
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.digits[self.start..]).unwrap_or_default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,13 +95,6 @@ mod tests {
         assert_eq!(parse_timestamp(&"9".repeat(40)), Some(u64::MAX));
         for bad in ["", " ", "-1", "+1", "0x10", "1e3", "1.0", " 1", "1 ", "1\n", "１", "NaN"] {
             assert_eq!(parse_timestamp(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn decimal_digits_equal_those_of_the_formatter() {
-        for number in [0, 9, 10, 1_700_000_000_000, u64::MAX - 1, u64::MAX] {
-            assert_eq!(Decimal::new(number).as_str(), number.to_string());
         }
     }
 

@@ -2,16 +2,26 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::answer::Answer;
 use crate::auth::{X_CLIENT_ID, X_NONCE, X_SIGNATURE, X_TIMESTAMP};
 use crate::verify::Presented;
+
+/// Names that are ready to be looked for.
+static CLIENT_ID: HeaderName = HeaderName::from_static(X_CLIENT_ID);
+static SIGNATURE: HeaderName = HeaderName::from_static(X_SIGNATURE);
+static TIMESTAMP: HeaderName = HeaderName::from_static(X_TIMESTAMP);
+static NONCE: HeaderName = HeaderName::from_static(X_NONCE);
+pub(super) static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -26,10 +36,10 @@ pub(super) struct SignatureHeaders<'a> {
 impl<'a> SignatureHeaders<'a> {
     pub(super) fn of(headers: &'a HeaderMap) -> Self {
         Self {
-            client_id: text(headers, X_CLIENT_ID),
-            signature: text(headers, X_SIGNATURE),
-            timestamp: text(headers, X_TIMESTAMP),
-            nonce: text(headers, X_NONCE),
+            client_id: text(headers, &CLIENT_ID),
+            signature: text(headers, &SIGNATURE),
+            timestamp: text(headers, &TIMESTAMP),
+            nonce: text(headers, &NONCE),
         }
     }
 
@@ -45,7 +55,7 @@ impl<'a> SignatureHeaders<'a> {
 
 /// A header that was sent more than once is joined, as Node does it: then it fits no client and no
 /// signature, instead of meaning one thing here and another thing in a proxy before.
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
     let mut values = headers.get_all(name).iter().map(|value| decoded(value.as_bytes()));
     let first = values.next()?;
     Some(values.fold(first, |joined, value| Cow::Owned(format!("{joined}, {value}"))))
@@ -67,10 +77,18 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(Answer::TOO_LARGE);
     }
-    match tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await {
-        Err(_) => Err(Answer::TOO_SLOW),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Answer::TOO_LARGE),
-        Ok(Err(_)) => Err(Answer::UNREADABLE),
+    let mut whole = pin!(Limited::new(body, limit).collect());
+    // Most bodies have arrived with their head: they need no timer.
+    let arrived = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
+    let outcome = match arrived {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => {
+            tokio::time::timeout(timeout, whole).await.map_err(|_| Answer::TOO_SLOW)?
+        }
+    };
+    match outcome {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Answer::TOO_LARGE),
+        Err(_) => Err(Answer::UNREADABLE),
     }
 }

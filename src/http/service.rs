@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{Either, Full};
@@ -16,7 +17,6 @@ use tower_service::Service;
 use super::answer::{Answer, AnswerBody, Protocol};
 use super::receive::{self, BoxError};
 use super::settings::Settings;
-use crate::auth::ClientAddress;
 use crate::verify::{Claim, ReceivedRequest, Verified};
 
 /// A service behind an [`HmacLayer`](super::HmacLayer).
@@ -53,34 +53,24 @@ where
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let settings = self.settings.clone();
-        let protocol = Protocol::of(request.headers());
+        // Taken apart and examined here and not in the future, which would have room for each of
+        // these states: it is allocated and moved for every request.
+        let (mut parts, body) = request.into_parts();
+        let claim = examine(&settings, &parts);
         Box::pin(async move {
-            match verified(&settings, request).await {
-                Ok(request) => Ok(inner.call(request).await?.map(Either::Left)),
-                Err(answer) => Ok(answer.into_response(protocol).map(Either::Right)),
+            match verified(&settings, claim, &parts, body).await {
+                Ok((verified, body)) => {
+                    parts.extensions.insert(verified);
+                    let request = Request::from_parts(parts, Full::new(body));
+                    Ok(inner.call(request).await?.map(Either::Left))
+                }
+                Err(answer) => {
+                    let protocol = Protocol::of(&parts.headers);
+                    Ok(answer.into_response(protocol).map(Either::Right))
+                }
             }
         })
     }
-}
-
-/// The request with its whole body and its client, or the answer in its place. Headers are examined
-/// before the body is read, so that nobody can make the server read for nothing.
-async fn verified<B>(
-    settings: &Settings,
-    request: Request<B>,
-) -> Result<Request<Full<Bytes>>, Answer>
-where
-    B: Body + Send,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    let (mut parts, body) = request.into_parts();
-    let claim = examine(settings, &parts)?;
-    let client_address = settings.client_address(&parts);
-    let body = receive::whole(body, settings.body_limit, settings.body_timeout).await?;
-    let verified = verify(settings, &claim, &parts, &body, client_address).await?;
-    parts.extensions.insert(verified);
-    Ok(Request::from_parts(parts, Full::new(body)))
 }
 
 fn examine(settings: &Settings, parts: &Parts) -> Result<Claim, Answer> {
@@ -88,17 +78,30 @@ fn examine(settings: &Settings, parts: &Parts) -> Result<Claim, Answer> {
     Ok(settings.verifier.examine(headers.presented())?)
 }
 
-async fn verify(
+/// The client and the whole body, or the answer in the service's place. The body is read after the
+/// headers were examined, so that nobody can make the server read for nothing.
+async fn verified<B>(
     settings: &Settings,
-    claim: &Claim,
+    claim: Result<Claim, Answer>,
     parts: &Parts,
-    body: &[u8],
-    client_address: Option<ClientAddress>,
-) -> Result<Verified, Answer> {
+    body: B,
+) -> Result<(Verified, Bytes), Answer>
+where
+    B: Body + Send,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let claim = claim?;
+    let body = receive::whole(body, settings.body_limit, settings.body_timeout).await?;
     let target = settings.target(parts);
-    let method = parts.method.as_str();
-    let request = ReceivedRequest { method, target: &target, body, client_address };
-    Ok(settings.verifier.verify_request(claim, &request).await?)
+    let request = ReceivedRequest {
+        method: parts.method.as_str(),
+        target: target.path_and_query().map(PathAndQuery::as_str).unwrap_or_default(),
+        body: &body,
+        client_address: settings.client_address(parts),
+    };
+    let verified = settings.verifier.verify_request(&claim, &request).await?;
+    Ok((verified, body))
 }
 
 impl<S> fmt::Debug for HmacService<S> {

@@ -1,5 +1,6 @@
 //! The layer and its options.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use http::Uri;
 use http::request::Parts;
 use tower_layer::Layer;
 
+use super::receive::FORWARDED_FOR;
 use super::service::HmacService;
 use crate::auth::{ClientAddress, TrustedProxies};
 use crate::verify::Verifier;
@@ -84,15 +86,13 @@ impl HmacLayer {
 }
 
 impl Settings {
-    /// Path and query, as the client sent them.
-    pub(super) fn target(&self, parts: &Parts) -> String {
-        let found = (self.target)(parts);
-        let uri = found.as_ref().unwrap_or(&parts.uri);
-        uri.path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default()
+    /// The URI that the client asked for.
+    pub(super) fn target<'a>(&self, parts: &'a Parts) -> Cow<'a, Uri> {
+        (self.target)(parts).map_or(Cow::Borrowed(&parts.uri), Cow::Owned)
     }
 
     pub(super) fn client_address(&self, parts: &Parts) -> Option<ClientAddress> {
-        let forwarded = parts.headers.get_all("x-forwarded-for").iter();
+        let forwarded = parts.headers.get_all(&FORWARDED_FOR).iter();
         // What is no text is no address either, and must not be skipped.
         let forwarded = forwarded.map(|value| value.to_str().unwrap_or_default());
         self.proxies.client_address((self.peer)(parts), forwarded)

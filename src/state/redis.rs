@@ -13,11 +13,13 @@ use redis::{
 };
 use tokio::runtime::Handle;
 
-use super::{CLAIMED, Committed, FieldPage, Key, StateStore, Transaction};
+use super::{Committed, FieldPage, Key, StateStore, Transaction};
 use crate::error::{Error, Result, StoreError};
 
+mod batch;
 mod claims;
 
+use batch::Ask;
 use claims::Claims;
 
 /// How patiently Redis is used. Callers retry with backoff of their own, so these stay short: a
@@ -155,20 +157,7 @@ impl StateStore for RedisState {
         name: &str,
         ttl: Duration,
     ) -> Result<(Vec<Option<String>>, bool), StoreError> {
-        let (mut commands, order) = reads(keys);
-        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut claim = redis::cmd("SET");
-        claim.arg(name).arg(CLAIMED).arg("NX").arg("PX").arg(ttl);
-        commands.push(claim);
-        let mut replies = Vec::with_capacity(commands.len());
-        for reply in self.claims.send(commands).await? {
-            replies.push(reply.extract_error().map_err(store_error)?);
-        }
-        let free = matches!(replies.pop(), Some(Value::Okay));
-        let replies = replies.into_iter().map(Vec::<Option<String>>::from_redis_value);
-        let replies = replies.collect::<Result<_, _>>();
-        let other_type = |_| StoreError::permanent("Redis answered a read with another type");
-        Ok((in_order(replies.map_err(other_type)?, &order), free))
+        self.claims.send(Ask::new(keys, name, ttl)).await
     }
 
     async fn fields(&self, hash: &str, after: Option<String>) -> Result<FieldPage, StoreError> {

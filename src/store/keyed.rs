@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::identity::IdentityRecord;
 use super::{Applied, Change, Credential, CredentialStore, StoreId, VersionedChange};
+use crate::auth::Decimal;
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::id::{ClientId, PeerQueue, Track};
@@ -24,6 +25,8 @@ pub struct KeyedCredentialStore<S> {
     state: S,
     track: Track,
     namespace: String,
+    /// Made once, because each verified request needs it.
+    records: String,
     state_prefix: String,
     backup_ttl: Duration,
 }
@@ -38,10 +41,12 @@ pub type MemoryCredentialStore = KeyedCredentialStore<MemoryState>;
 impl<S: StateStore> KeyedCredentialStore<S> {
     /// Credentials of a track under a namespace, for example `hmac:http`.
     pub fn new(state: S, track: Track, namespace: impl Into<String>) -> Self {
+        let namespace = namespace.into();
         Self {
             state,
             track,
-            namespace: namespace.into(),
+            records: format!("{namespace}:clients"),
+            namespace,
             state_prefix: crate::state::DEFAULT_PREFIX.into(),
             backup_ttl: Duration::from_secs(600),
         }
@@ -79,8 +84,8 @@ impl<S: StateStore> KeyedCredentialStore<S> {
         nonce_name(&self.namespace, client_id, nonce, timestamp_ms)
     }
 
-    pub(crate) fn records_name(&self) -> String {
-        format!("{}:clients", self.namespace)
+    pub(crate) fn records_name(&self) -> &str {
+        &self.records
     }
 
     pub(crate) fn state(&self) -> &S {
@@ -148,14 +153,16 @@ impl<S: StateStore> KeyedCredentialStore<S> {
     }
 }
 
-/// Where a used nonce stands, for verifiers in any language.
+/// Where a used nonce stands, for verifiers in any language. Put together by hand, because it
+/// happens once per request.
 pub(crate) fn nonce_name(
     namespace: &str,
     client_id: &ClientId,
     nonce: &str,
     timestamp_ms: u64,
 ) -> String {
-    format!("{namespace}:nonce:{client_id}:{nonce}:{timestamp_ms}")
+    let timestamp = Decimal::new(timestamp_ms);
+    [namespace, ":nonce:", client_id.as_str(), ":", nonce, ":", timestamp.as_str()].concat()
 }
 
 #[async_trait]
@@ -221,7 +228,7 @@ impl<S: StateStore> CredentialStore for KeyedCredentialStore<S> {
         &self,
         after: Option<String>,
     ) -> Result<(Vec<ClientId>, Option<String>), StoreError> {
-        let (fields, next) = self.state.fields(&self.records_name(), after).await?;
+        let (fields, next) = self.state.fields(self.records_name(), after).await?;
         let ids = fields.into_iter().filter_map(|(id, _)| ClientId::new(id).ok()).collect();
         Ok((ids, next))
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hmac_propagator::error::ErrorKind;
-use hmac_propagator::state::{RedisOptions, RedisState, StateStore};
+use hmac_propagator::state::{Key, RedisOptions, RedisState, StateStore};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -55,6 +56,45 @@ async fn callers_of_a_silent_server_do_not_queue_for_longer_than_an_answer_may_t
     let queued = said.iter().filter(|said| said.contains("does not answer fast enough")).count();
     // Two batches of 256 were sent; when they had failed it was too late for all others.
     assert_eq!(queued, 2000 - 512);
+}
+
+#[tokio::test]
+async fn a_record_is_read_once_for_all_who_come_together_and_each_gets_what_it_asked_for() {
+    let http = Http::start().await;
+    let state = &http.state;
+    let clients = ["a", "b", "c"];
+    for client in clients {
+        let record = format!("record of {client}");
+        let () = http.redis.command(&["HSET", "together", client, &record]).await.unwrap();
+    }
+    let () = http.redis.command(&["SET", "backup of b", "old"]).await.unwrap();
+    let () = http.redis.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+    let claim = async |number: usize| {
+        let client = clients[number % 3];
+        let keys = [Key::field("together", client), Key::value(format!("backup of {client}"))];
+        // Every name is asked for twice.
+        let name = format!("claimed:{}", number / 2);
+        let (read, free) = state.read_and_claim(&keys, &name, LIFE).await.unwrap();
+        let backup = (client == "b").then(|| "old".to_owned());
+        assert_eq!(read, [Some(format!("record of {client}")), backup]);
+        free
+    };
+    let free = futures_util::future::join_all((0..600).map(claim)).await;
+    assert_eq!(free.iter().filter(|free| **free).count(), 300);
+    let info: String = http.redis.command(&["INFO", "commandstats"]).await.unwrap();
+    let reads = info.lines().find_map(|line| line.strip_prefix("cmdstat_hmget:calls="));
+    let reads: u32 = reads.unwrap().split(',').next().unwrap().parse().unwrap();
+    assert!(reads < 30, "{reads} reads of one hash for 600 callers");
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_before_it_is_sent_takes_its_claim_back() {
+    let http = Http::start().await;
+    http.state.ping().await.unwrap();
+    // Nothing is sent before this task waits: until then the claim only stands in the queue.
+    assert!(http.state.read_and_claim(&[], "given up", LIFE).now_or_never().is_none());
+    let claimed = http.state.read_and_claim(&[], "given up", LIFE).await.unwrap();
+    assert_eq!(claimed, (Vec::new(), true));
 }
 
 #[test]

@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionLike, ConnectionManager};
-use redis::{Cmd, Pipeline, Value};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::oneshot;
 
+use super::batch::{Ask, Batch, Told};
 use super::store_error;
 use crate::error::StoreError;
 
@@ -46,9 +46,9 @@ struct Queue {
 }
 
 struct Caller {
-    commands: Vec<Cmd>,
+    ask: Ask,
     since: Instant,
-    answer: oneshot::Sender<Result<Vec<Value>, StoreError>>,
+    answer: oneshot::Sender<Told>,
 }
 
 impl Claims {
@@ -58,19 +58,19 @@ impl Claims {
         Self { connection, patience, queues: Arc::default() }
     }
 
-    /// The answers to some commands, in their order. An answer that is an error of the server stands
-    /// among them as such: it concerns nobody else.
+    /// What a caller is told. An error of the server concerns only those who asked for what it
+    /// refuses.
     ///
     /// # Cancellation
     /// A dropped call whose commands were not sent yet takes them back.
-    pub(super) async fn send(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
+    pub(super) async fn send(&self, ask: Ask) -> Told {
         let none = |_| StoreError::permanent("Redis is used outside a Tokio runtime");
         let runtime = Handle::try_current().map_err(none)?;
         let (answer, answered) = oneshot::channel();
         let starts = {
             let mut queues = lock(&self.queues);
             let queue = queues.entry(runtime.id()).or_default();
-            queue.waiting.push(Caller { commands, since: Instant::now(), answer });
+            queue.waiting.push(Caller { ask, since: Instant::now(), answer });
             let starts = queue.under_way < UNDER_WAY;
             queue.under_way += usize::from(starts);
             starts
@@ -121,7 +121,11 @@ impl Turn {
             give_back(&mut queues, self.runtime);
             return None;
         }
-        let later = waiting.split_off(waiting.len().min(LARGEST));
+        let later = match waiting.len() {
+            // Room for as many again, since the next batch will be about as large.
+            all @ ..=LARGEST => Vec::with_capacity(all),
+            _ => waiting.split_off(LARGEST),
+        };
         Some(std::mem::replace(waiting, later))
     }
 
@@ -161,26 +165,20 @@ fn lock(queues: &Queues) -> MutexGuard<'_, HashMap<Id, Queue>> {
 
 /// One round trip for all. Whoever is not answered by it hears why.
 async fn exchange(connection: &mut ConnectionManager, callers: Vec<Caller>) {
-    let count: usize = callers.iter().map(|caller| caller.commands.len()).sum();
-    let mut pipeline = Pipeline::with_capacity(count);
-    let mut asked = Vec::with_capacity(callers.len());
-    for Caller { commands, answer, .. } in callers {
-        asked.push((commands.len(), answer));
-        for command in commands {
-            pipeline.add_command(command);
-        }
-    }
-    match connection.req_packed_commands(&pipeline, 0, count).await {
-        Ok(values) => {
-            let mut values = values.into_iter();
-            for (own, answer) in asked {
+    let (asks, told): (Vec<_>, Vec<_>) =
+        callers.into_iter().map(|caller| (caller.ask, caller.answer)).unzip();
+    let batch = Batch::of(asks);
+    let count = batch.pipeline.len();
+    match connection.req_packed_commands(&batch.pipeline, 0, count).await {
+        Ok(answers) => {
+            for (answer, told) in batch.told(answers).zip(told) {
                 // A caller that is gone needs no answer.
-                let _ = answer.send(Ok(values.by_ref().take(own).collect()));
+                let _ = told.send(answer);
             }
         }
         Err(error) => {
-            for (_, answer) in asked {
-                let _ = answer.send(Err(store_error(error.clone())));
+            for told in told {
+                let _ = told.send(Err(store_error(error.clone())));
             }
         }
     }
