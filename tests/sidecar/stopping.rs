@@ -31,7 +31,7 @@ async fn both_signals_end_it_with_code_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_during_a_sync_keeps_its_deadline_and_loses_nothing() {
+async fn a_stop_during_a_sync_with_streams_open_keeps_its_deadline_and_loses_nothing() {
     let mesh = Mesh::new().await;
     let (mut authority, proxy) = behind_a_proxy(&mesh).await;
     let target = json!({
@@ -56,8 +56,16 @@ async fn a_stop_during_a_sync_keeps_its_deadline_and_loses_nothing() {
         let ensure = json!({"clientId": format!("later-{number}"), "targets": ["orders"]});
         authority.post("/admin/ensure", ensure).await.is(201);
     }
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        let request = authority.request(Method::GET, "/events").timeout(Duration::from_secs(60));
+        streams.push(request.send().await.unwrap());
+    }
     let begun = Instant::now();
     authority.signal("-TERM");
+    for mut stream in streams {
+        while stream.chunk().await.unwrap().is_some() {}
+    }
     assert_eq!(authority.ended().await, Some(0), "{}", authority.said.text());
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     syncing.await.unwrap().ok();

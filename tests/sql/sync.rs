@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hmac_propagator::broker::BrokerOptions;
+use hmac_propagator::event::Event;
 use hmac_propagator::id::{Actor, PeerQueue, Track};
 use hmac_propagator::management::sql::{AuditQuery, SqlManagement};
 use hmac_propagator::management::{
@@ -17,7 +18,7 @@ use hmac_propagator::secret::{BrokerPassword, ClientSecret, PropagationSecret};
 use hmac_propagator::state::RedisState;
 use hmac_propagator::store::{CredentialStore, RedisCredentialStore};
 use hmac_propagator::testing::management::world::{key, queue, secret_of};
-use hmac_propagator_support::{Broker, Redis, Vhost, eventually};
+use hmac_propagator_support::{Broker, Redis, SqlKind, Vhost, eventually};
 use tokio::sync::Notify;
 
 use crate::database::TestDatabase;
@@ -28,6 +29,7 @@ const SOON: Duration = Duration::from_secs(30);
 crate::on_each_database!(
     a_credential_reaches_its_targets_and_every_row_is_true,
     of_two_authorities_one_paused_in_its_sync_each_event_goes_out_once,
+    a_worker_that_was_paused_in_its_sync_overwrites_nothing_newer,
     a_row_that_cannot_be_read_says_so_and_the_others_propagate,
 );
 
@@ -35,7 +37,7 @@ crate::on_each_database!(
 struct Store {
     state: RedisState,
     http: RedisCredentialStore,
-    _redis: Redis,
+    redis: Redis,
 }
 
 impl Store {
@@ -43,7 +45,7 @@ impl Store {
         let redis = Redis::start().await.unwrap();
         let state = RedisState::open(&redis.url()).unwrap();
         let http = RedisCredentialStore::new(state.clone(), Track::Http, "hmac:http");
-        Self { state, http, _redis: redis }
+        Self { state, http, redis }
     }
 
     fn peer(&self, vhost: &Vhost, name: &str) -> Builder {
@@ -214,6 +216,101 @@ async fn of_two_authorities_one_paused_in_its_sync_each_event_goes_out_once(
     }
     slow.close().await;
     quick.close().await;
+}
+
+/// What it fetched is a revision behind when it goes on.
+async fn a_worker_that_was_paused_in_its_sync_overwrites_nothing_newer(database: TestDatabase) {
+    let broker = Broker::start().await.unwrap();
+    let vhost = broker.vhost().await.unwrap();
+    let (own, b) = (Store::start().await, Store::start().await);
+    let (first, second) = (database.open().await, database.open().await);
+    directory(&first, &["b"]).await;
+    let (fetched, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let paused = Paused { inner: first.clone(), fetched: fetched.clone(), go_on: go_on.clone() };
+    let slow = start(own.peer(&vhost, "authority").management(paused)).await;
+    let quick = start(own.peer(&vhost, "authority").management(second)).await;
+    let source = (queue("authority"), secret_of("authority"));
+    let target = start(b.peer(&vhost, "b").source_secret(source.0, source.1)).await;
+    ensure(&quick, "orders", &["b"]).await;
+    let syncing = tokio::spawn(async move { slow.sync().await.map(|_| slow) });
+    tokio::time::timeout(SOON, fetched.notified()).await.unwrap();
+    let old = own.hash("orders").await;
+    let rotate = Rotate::new(key("orders").client_id, ClientSecret::new("second").unwrap());
+    quick.rotate(rotate).await.unwrap();
+    let decided = own.hash("orders").await;
+    assert_ne!(decided, old);
+    let settled = || async {
+        quick.sync().await.unwrap();
+        let info = first.credential(&key("orders")).await.unwrap().unwrap();
+        (info.reported == Some(Outcome::Success)).then_some(info.revision)
+    };
+    let revision = eventually(SOON, settled).await;
+    assert_eq!(b.hash("orders").await, decided);
+
+    go_on.notify_one();
+    let slow = tokio::time::timeout(SOON, syncing).await.unwrap().unwrap().unwrap();
+    // Whatever it sent has been read and answered once a later event has.
+    ensure(&quick, "marker", &["b"]).await;
+    eventually(SOON, || async {
+        quick.sync().await.unwrap();
+        (status(&first, "marker", "b").await == RowStatus::Success).then_some(())
+    })
+    .await;
+    let info = first.credential(&key("orders")).await.unwrap().unwrap();
+    assert_eq!((info.revision, info.reported), (revision, Some(Outcome::Success)));
+    assert_eq!(info.targets[0].status, RowStatus::Success);
+    assert_eq!((own.hash("orders").await, b.hash("orders").await), (decided.clone(), decided));
+    for peer in [slow, quick, target] {
+        peer.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_arrives_while_postgres_is_killed_counts_when_it_is_back() {
+    an_answer_that_arrives_while_the_database_is_killed_counts(SqlKind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_arrives_while_mariadb_is_killed_counts_when_it_is_back() {
+    an_answer_that_arrives_while_the_database_is_killed_counts(SqlKind::MariaDb).await;
+}
+
+async fn an_answer_that_arrives_while_the_database_is_killed_counts(kind: SqlKind) {
+    let database = TestDatabase::private(kind).await;
+    let broker = Broker::start().await.unwrap();
+    let vhost = broker.vhost().await.unwrap();
+    let (own, b) = (Store::start().await, Store::start().await);
+    let management = database.open().await;
+    directory(&management, &["b"]).await;
+    let (first, most) = (Duration::from_millis(20), Duration::from_millis(200));
+    let builder = own.peer(&vhost, "authority").management(management.clone());
+    let authority = start(builder.retry(first, most).answer_timeout(first, most)).await;
+    let source = (queue("authority"), secret_of("authority"));
+    let builder = b.peer(&vhost, "b").source_secret(source.0, source.1);
+    let target = start(builder.retry(first, most)).await;
+    // It has the event in hand, and answers when its Redis takes writes again.
+    b.redis.set_read_only(true).await.unwrap();
+    ensure(&authority, "orders", &["b"]).await;
+    authority.sync().await.unwrap();
+    assert_eq!(status(&management, "orders", "b").await, RowStatus::Sent);
+    database.server_of().kill().await.unwrap();
+    let mut events = authority.events();
+    b.redis.set_read_only(false).await.unwrap();
+    let unrecorded =
+        async { while !matches!(events.next().await.unwrap(), Event::Retrying { .. }) {} };
+    tokio::time::timeout(SOON, unrecorded).await.expect("the answer arrives");
+    assert_eq!(b.hash("orders").await, own.hash("orders").await);
+
+    database.server_of().restart().await.unwrap();
+    eventually(SOON, || async {
+        let _ = authority.sync().await;
+        let info = management.credential(&key("orders")).await.ok()??;
+        (info.reported == Some(Outcome::Success)).then_some(())
+    })
+    .await;
+    assert_eq!(status(&management, "orders", "b").await, RowStatus::Success);
+    target.close().await;
+    authority.close().await;
 }
 
 /// Somebody wrote into the tables past the adapter.
