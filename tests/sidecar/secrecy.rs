@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::process::{Away, Mesh, TOKEN, propagation_secret};
+use crate::process::{Away, Mesh, Peer, TOKEN, propagation_secret};
 
 const CHOSEN: [&str; 3] = ["ch0sen-s3cret-one", "ch0sen-s3cret-two", "wr0ng-s3cret-three"];
 
@@ -55,22 +55,7 @@ async fn nothing_that_is_logged_or_answered_shows_a_secret() {
         answers.push(authority.get(path).await.is(200));
         answers.push(orders.get(path).await.body);
     }
-    // A message with every secret in every place that it can stand in is kept, and shows none.
-    let own = propagation_secret("authority");
-    let everywhere = json!({
-        "eventId": own, "ts": 1, "propagationSecret": CHOSEN[2], "senderAmqpQueue": own,
-        "op": CHOSEN[2], "track": own, "clientId": own, "ackEventId": hashes[0], "ackReason": own,
-        "payload": {"secretHash": hashes[0], "allowedIps": [own], &hashes[0]: own}, &own: own,
-    });
-    let queues = mesh.vhost.queues().await.unwrap();
-    queues.publish("hmac-authority.queue", everywhere.to_string().as_bytes()).await.unwrap();
-    queues.publish("hmac-authority.queue", own.as_bytes()).await.unwrap();
-    let refused = hmac_propagator_support::eventually(crate::process::SOON, || async {
-        let listed = authority.get("/admin/refused").await.is(200);
-        (listed["refused"].as_array().unwrap().len() == 2).then_some(listed)
-    });
-    answers.push(refused.await);
-    answers.push(authority.get("/page/refused").await.is(200));
+    answers.extend(kept_refusals(&mesh, &authority, &hashes[0]).await);
     let _away = Away::take(&authority.spec.redis).await;
     answers.push(authority.post("/admin/rotate", json!({"clientId": "webshop"})).await.is(503));
     authority.signal("-TERM");
@@ -99,4 +84,23 @@ async fn nothing_that_is_logged_or_answered_shows_a_secret() {
     }
     // The log was written indeed.
     assert!(authority.said.text().contains("TRACE") && orders.said.text().contains("\"TRACE\""));
+}
+
+/// A message with every secret in every place that it can stand in is kept, and shows none. Returns what is
+/// answered about it.
+async fn kept_refusals(mesh: &Mesh, authority: &Peer, hash: &str) -> [Value; 2] {
+    let own = propagation_secret("authority");
+    let everywhere = json!({
+        "eventId": own, "ts": 1, "propagationSecret": CHOSEN[2], "senderAmqpQueue": own,
+        "op": CHOSEN[2], "track": own, "clientId": own, "ackEventId": hash, "ackReason": own,
+        "payload": {"secretHash": hash, "allowedIps": [own], hash: own}, &own: own,
+    });
+    let queues = mesh.vhost.queues().await.unwrap();
+    queues.publish("hmac-authority.queue", everywhere.to_string().as_bytes()).await.unwrap();
+    queues.publish("hmac-authority.queue", own.as_bytes()).await.unwrap();
+    let refused = hmac_propagator_support::eventually(crate::process::SOON, || async {
+        let listed = authority.get("/admin/refused").await.is(200);
+        (listed["refused"].as_array().unwrap().len() == 2).then_some(listed)
+    });
+    [refused.await, authority.get("/page/refused").await.is(200)]
 }
