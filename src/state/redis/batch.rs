@@ -181,8 +181,10 @@ mod tests {
         batch.pipeline.cmd_iter().map(line).collect()
     }
 
-    /// What each caller is told, errors by their predicate: `Err(true)` is transient.
-    fn told(batch: Batch, answers: &[&[u8]]) -> Vec<Result<(Vec<Option<String>>, bool), bool>> {
+    /// What a caller is told, errors by their predicate: `Err(true)` is transient.
+    type Told = Result<(Vec<Option<String>>, bool), bool>;
+
+    fn told(batch: Batch, answers: &[&[u8]]) -> Vec<Told> {
         let answers = answers.iter().map(|bytes| redis::parse_redis_value(bytes).unwrap());
         batch
             .told(answers.collect())
