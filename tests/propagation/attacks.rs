@@ -81,6 +81,8 @@ impl Attacked {
         let mut keys: Vec<String> = self.store.redis.command(&["KEYS", "*"]).await.unwrap();
         // What is kept of the refused messages.
         keys.retain(|key| !key.starts_with("propagation:refused:"));
+        // What the store says of itself.
+        keys.retain(|key| !key.starts_with("propagation:store"));
         assert_eq!(keys.len(), 2, "the marker's record and cursor: {keys:?}");
         assert_eq!(self.mesh.queues.count("hmac-source.queue").await.unwrap(), Some(0));
         self.mesh.drained("b").await;

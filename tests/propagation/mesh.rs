@@ -83,11 +83,18 @@ impl Mesh {
         self.queues.publish(&queue_name(to), message.to_string().as_bytes()).await.unwrap();
     }
 
-    /// Waits for the next message in a queue that no peer consumes.
+    /// Waits for the next message in a queue that no peer consumes, apart from what peers tell of their
+    /// stores.
     pub async fn take(&self, name: &str) -> Value {
         let name = queue_name(name);
-        let message = eventually(SOON, || async { self.queues.get(&name).await.unwrap() }).await;
-        serde_json::from_slice(&message.body).unwrap()
+        loop {
+            let message =
+                eventually(SOON, || async { self.queues.get(&name).await.unwrap() }).await;
+            let message = serde_json::from_slice(&message.body).unwrap();
+            if !is_announcement(&message) {
+                return message;
+            }
+        }
     }
 
     /// All queues of the vhost. Takes about half a second.
@@ -202,6 +209,11 @@ impl Store {
     pub async fn cursor_ts(&self, client: &str) -> Option<f64> {
         self.http.cursor(&client_id(client)).await.unwrap().map(|cursor| cursor.ts.as_f64())
     }
+}
+
+/// Whether a message only tells of its sender's store.
+pub fn is_announcement(message: &Value) -> bool {
+    message["ackEventId"] == message["eventId"]
 }
 
 /// A peer over a store of its own, to be completed.

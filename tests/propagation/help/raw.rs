@@ -98,7 +98,9 @@ impl RawTarget {
                     let to = queue_name(message["senderAmqpQueue"].as_str().unwrap());
                     publish(&channel, &to, &answer).await;
                 }
-                noted.send_modify(|seen| seen.push(message));
+                if !crate::mesh::is_announcement(&message) {
+                    noted.send_modify(|seen| seen.push(message));
+                }
             }
         });
         Self { seen, task: task.abort_handle(), _connection: connection }
