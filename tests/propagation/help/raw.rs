@@ -94,13 +94,15 @@ impl RawTarget {
         let task = tokio::spawn(async move {
             while let Some(Ok(delivery)) = futures_util::StreamExt::next(&mut consumer).await {
                 let message: Value = serde_json::from_slice(&delivery.data).unwrap();
+                // What peers tell of their stores is no event.
+                if crate::mesh::is_announcement(&message) {
+                    continue;
+                }
                 if let Some(answer) = answer(&message) {
                     let to = queue_name(message["senderAmqpQueue"].as_str().unwrap());
                     publish(&channel, &to, &answer).await;
                 }
-                if !crate::mesh::is_announcement(&message) {
-                    noted.send_modify(|seen| seen.push(message));
-                }
+                noted.send_modify(|seen| seen.push(message));
             }
         });
         Self { seen, task: task.abort_handle(), _connection: connection }
