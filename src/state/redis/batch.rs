@@ -181,13 +181,13 @@ mod tests {
         batch.pipeline.cmd_iter().map(line).collect()
     }
 
-    /// What each caller is told, errors by their predicate: `Err(true)` is transient.
-    fn told(batch: Batch, answers: &[&[u8]]) -> Vec<Result<(Vec<Option<String>>, bool), bool>> {
+    /// What one is told, with an error as whether it is transient.
+    type Heard = Result<(Vec<Option<String>>, bool), bool>;
+
+    fn told(batch: Batch, answers: &[&[u8]]) -> Vec<Heard> {
         let answers = answers.iter().map(|bytes| redis::parse_redis_value(bytes).unwrap());
-        batch
-            .told(answers.collect())
-            .map(|told| told.map_err(|error| error.is_transient()))
-            .collect()
+        let told = batch.told(answers.collect());
+        told.map(|told| told.map_err(|error| error.is_transient())).collect()
     }
 
     fn some(text: &str) -> Option<String> {
