@@ -132,22 +132,30 @@ async fn lock(
         other => other.for_update(),
     };
     let sql = format!(
-        "SELECT c.track, c.client_id, c.revision, c.outcome, \
-             (SELECT COUNT(*) FROM hmac_credential_targets AS r \
-              WHERE r.track = c.track AND r.client_id = c.client_id AND r.is_open = 1) AS outstanding \
+        "SELECT c.track, c.client_id, c.revision, c.outcome \
          FROM {} AS b CROSS JOIN hmac_credentials AS c \
          WHERE c.track = b.track AND c.client_id = b.client_id ORDER BY c.track, c.client_id{lock}",
         tx.dialect().batch(&KEY)
     );
-    let keys = Json::Array(keys.into_values().collect());
+    let keys = Json::Array(keys.into_values().collect()).to_string();
     let mut stored = BTreeMap::new();
-    for record in tx.fetch(&sql, vec![keys.to_string().into()]).await? {
-        // Rows that were opened again since: the revision is reported when they are settled.
-        let reopened = record.count("outstanding")? > 0;
-        if let Some(key) = key_of(&record)?.filter(|_| !reopened) {
+    for record in tx.fetch(&sql, vec![keys.clone().into()]).await? {
+        if let Some(key) = key_of(&record)? {
             let reported = record.text_or_null("outcome")?;
             let reported = reported.as_deref().and_then(outcome);
             stored.insert(key, (record.count("revision")?, reported));
+        }
+    }
+    // Rows that were opened again since: the revision is reported when they are settled. Looked at by a
+    // statement of its own: the one that waited for the lock may have read the rows before it waited.
+    let sql = format!(
+        "SELECT DISTINCT r.track, r.client_id FROM {} AS b CROSS JOIN hmac_credential_targets AS r \
+         WHERE r.track = b.track AND r.client_id = b.client_id AND r.is_open = 1",
+        tx.dialect().batch(&KEY)
+    );
+    for record in tx.fetch(&sql, vec![keys.into()]).await? {
+        if let Some(key) = key_of(&record)? {
+            stored.remove(&key);
         }
     }
     Ok(stored)
