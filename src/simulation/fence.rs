@@ -44,11 +44,7 @@ impl Fence {
 
     /// Kills the process after so many more passages.
     pub(super) fn crash_after(&self, passages: u64) {
-        self.crash_at.store(self.passed() + passages, Ordering::Relaxed);
-    }
-
-    pub(super) fn passed(&self) -> u64 {
-        self.passed.load(Ordering::Relaxed)
+        self.crash_at.store(self.passed.load(Ordering::Relaxed) + passages, Ordering::Relaxed);
     }
 
     pub(super) fn never_crash(&self) {

@@ -226,7 +226,7 @@ impl Site {
             calm: std::sync::atomic::AtomicBool::new(false),
             retired: std::sync::atomic::AtomicBool::new(false),
             crash_at: std::sync::atomic::AtomicU64::new(0),
-            passed: std::sync::atomic::AtomicU64::new(0),
+            crashed: std::sync::atomic::AtomicBool::new(false),
         }
     }
 }

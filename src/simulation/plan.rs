@@ -253,7 +253,8 @@ impl Shape {
             clock_ms: 0,
             most_ahead_ms: 300_000,
             answer_ms: (5_000, 60_000),
-            store_check_ms: 60_000,
+            // Once per process: each look is a point at which it can die, and no store is lost here.
+            store_check_ms: 24 * HOUR_MS,
             page: 1000,
             prefetch: 8,
             decide_at_the_end: false,

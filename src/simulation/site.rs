@@ -43,8 +43,8 @@ pub(super) struct Site {
     pub(super) retired: AtomicBool,
     /// At which passage the first process crashes; 0: at none.
     pub(super) crash_at: AtomicU64,
-    /// How often the first process passed its edge before it died.
-    pub(super) passed: AtomicU64,
+    /// The first process crashed.
+    pub(super) crashed: AtomicBool,
 }
 
 /// What runs at the moment.
@@ -76,8 +76,8 @@ impl Site {
             *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process.clone());
             dead.push(process);
             fence.died().await;
-            if run == 1 {
-                self.passed.store(fence.passed(), Ordering::Relaxed);
+            if run == 1 && !self.retired.load(Ordering::Relaxed) {
+                self.crashed.store(true, Ordering::Relaxed);
             }
             link.end();
             let calm = self.calm.load(Ordering::Relaxed);

@@ -41,7 +41,7 @@ pub(super) async fn tell(seed: u64, plan: &Plan) -> Report {
         rest::come_to_rest(&mesh, calls).await;
     }
     let crashed = plan.crash.is_some_and(|crash| {
-        mesh.sites.get(crash.peer).is_some_and(|site| site.passed.load(Ordering::Relaxed) > 0)
+        mesh.sites.get(crash.peer).is_some_and(|site| site.crashed.load(Ordering::Relaxed))
     });
     report(&world, crashed)
 }
