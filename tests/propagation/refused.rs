@@ -228,7 +228,9 @@ async fn a_flood_of_poison_delays_no_good_message_and_fills_no_store() {
         _ => 0,
     };
     let lost: u64 = recorder.events().iter().map(lost).sum();
-    assert_eq!(found[0].number + lost, FLOOD as u64, "each is kept or counted");
+    // Two that were refused in the same millisecond, or side by side, may be numbered the other way round.
+    let kept = found.iter().map(|record| record.number).max().unwrap_or(0);
+    assert_eq!(kept + lost, FLOOD as u64, "each is kept or counted");
     let keys: Vec<String> = store.redis.command(&["KEYS", "propagation:refused:*"]).await.unwrap();
     assert!(keys.len() <= RefusedMessages::KEPT + 1, "{}", keys.len());
 }
