@@ -210,6 +210,26 @@ async fn what_somebody_altered_behind_the_cursor_is_put_right_when_the_target_is
     assert_eq!(backup, None);
 }
 
+/// A source that has lost its books sends a revision that was in effect under another id, and that may sort before
+/// the one that the target's process remembers.
+#[tokio::test]
+async fn a_revision_under_another_id_fills_a_store_that_has_lost_it() {
+    let (mesh, store) = (Mesh::new().await, Store::start().await);
+    let _peer = ready(mesh.peer("b", &store)).await;
+    mesh.queues.declare("hmac-a.queue").await.unwrap();
+    let mut event = apply("a", "b", "one", now_ms(), &hash_of(1));
+    event["propagationSecret"] = propagation_secret_text("b").into();
+    for id in ["ffffffff-0000-4000-8000-000000000000", "00000000-0000-4000-8000-000000000000"] {
+        store.redis.flush_all().await.unwrap();
+        event["eventId"] = id.into();
+        mesh.send("b", &event).await;
+        let answer = mesh.take("a").await;
+        assert_eq!((&answer["ackEventId"], &answer["ackResult"]), (&json!(id), &json!("applied")));
+        assert!(answer["held"].is_null(), "{answer}");
+        assert_eq!(store.hash("one").await, Some(hash_of(1)));
+    }
+}
+
 /// A target that speaks the contract's first version alone.
 #[tokio::test]
 async fn a_target_that_names_no_store_is_asked_again_on_demand_under_the_same_id() {

@@ -7,11 +7,12 @@ use hmac_propagator::event::Event;
 use hmac_propagator::id::Track;
 use hmac_propagator::management::{Outcome, RowStatus};
 use hmac_propagator::propagator::{Ensure, Propagator, Rotate};
+use hmac_propagator_support::eventually;
 use tokio::sync::Semaphore;
 
 use crate::help::{Between, Call, RawTarget, Script, ack, refusal};
 use crate::mesh::{
-    Full, Mesh, Store, client_id, complete, directory_of, key_on, queue, secret, seen,
+    Full, Mesh, SOON, Store, client_id, complete, directory_of, key, key_on, queue, secret, seen,
 };
 
 /// An authority that hands plain secrets over to a management side behind `script`.
@@ -87,13 +88,10 @@ async fn rotate_in_doubt(authority: &Full, store: &Store, recording: &Semaphore,
     store.redis.set_read_only(false).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_to_the_revision_before_does_not_count_for_a_decision_that_ended_in_doubt() {
-    let mesh = Mesh::new().await;
-    let store = Store::start().await;
-    let (recording, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+/// Says when a rotation is about to be recorded, and waits for a word.
+fn held_at_rotate(recording: &Arc<Semaphore>, go: &Arc<Semaphore>) -> Script {
     let (signal, gate) = (recording.clone(), go.clone());
-    let script = Script::default().ignores_revisions().before(move |call| {
+    Script::default().before(move |call| {
         let (signal, gate) = (signal.clone(), gate.clone());
         async move {
             if matches!(call, Call::Rotate(_)) {
@@ -102,9 +100,16 @@ async fn an_answer_to_the_revision_before_does_not_count_for_a_decision_that_end
             }
             Ok(())
         }
-    });
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_the_revision_before_does_not_count_for_a_decision_that_ended_in_doubt() {
+    let mesh = Mesh::new().await;
+    let store = Store::start().await;
+    let (recording, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let memory = directory_of(&["b"]);
-    let management = Between::new(&memory, script);
+    let management = Between::new(&memory, held_at_rotate(&recording, &go).ignores_revisions());
     // Six tries take longer than the lease, so that they outlast it.
     let authority = mesh
         .full_with("authority", &store, memory, |builder| {
@@ -137,6 +142,29 @@ async fn an_answer_to_the_revision_before_does_not_count_for_a_decision_that_end
     mesh.send("authority", &ack(&b.nth(1).await, "b")).await;
     assert_eq!(complete(&mut events, "orders").await, Outcome::Success);
     assert_eq!(authority.status("orders", "b"), RowStatus::Success);
+}
+
+/// The decision is in the books and at the management side, and not in the own store. No row leads a sync to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_without_rows_that_a_decision_left_in_doubt_is_in_the_own_store_after_it_was_lost()
+ {
+    let mesh = Mesh::new().await;
+    let store = Store::start().await;
+    let (recording, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let memory = directory_of(&[]);
+    let management = Between::new(&memory, held_at_rotate(&recording, &go));
+    let authority =
+        mesh.full_with("authority", &store, memory, |builder| builder.management(management)).await;
+    authority.ensure("orders", &[]).await;
+    store.redis.flush_all().await.unwrap();
+    rotate_in_doubt(&authority, &store, &recording, &go).await;
+    let decided = authority.management.credential(&key("orders")).unwrap().revision.get();
+    #[allow(clippy::cast_precision_loss)]
+    eventually(SOON, || async {
+        authority.sync().await;
+        (store.cursor_ts("orders").await == Some(decided as f64)).then_some(())
+    })
+    .await;
 }
 
 async fn ensure_on(peer: &Propagator, track: Track) {

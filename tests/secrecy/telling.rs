@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use hmac_propagator::id::PeerQueue;
 use hmac_propagator::management::{
-    Decision, FetchPending, FullyPropagated, Management, ManagementError, Marked, MemoryManagement,
-    PendingPage, RotateCredential, Rotated, TargetError, TargetSent, TargetSuccess,
-    UpsertCredential, Upserted,
+    CredentialPage, Decision, FetchCredentials, FetchPending, FullyPropagated, Management,
+    ManagementError, Marked, MemoryManagement, PendingPage, ReopenRows, Reopened, RotateCredential,
+    Rotated, TargetError, TargetSent, TargetSuccess, UpsertCredential, Upserted,
 };
 use hmac_propagator::secret::PropagationSecret;
 
@@ -102,5 +102,22 @@ impl Management for Telling {
         report: FullyPropagated,
     ) -> Result<(), ManagementError> {
         self.tell(self.inner.mark_credential_fully_propagated(self.tell(report)).await)
+    }
+
+    async fn reopen_rows(&self, request: ReopenRows) -> Result<Reopened, ManagementError> {
+        let request = self.tell(request);
+        self.tell(self.inner.reopen_rows(request).await)
+    }
+
+    async fn fetch_credentials(
+        &self,
+        request: FetchCredentials,
+    ) -> Result<CredentialPage, ManagementError> {
+        let request = self.tell(request);
+        self.tell(self.inner.fetch_credentials(request).await)
+    }
+
+    async fn fetch_peers(&self) -> Result<Vec<PeerQueue>, ManagementError> {
+        self.tell(self.inner.fetch_peers().await)
     }
 }

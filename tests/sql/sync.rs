@@ -9,9 +9,9 @@ use hmac_propagator::event::Event;
 use hmac_propagator::id::{Actor, PeerQueue, Track};
 use hmac_propagator::management::sql::{AuditQuery, SqlManagement};
 use hmac_propagator::management::{
-    FetchPending, FullyPropagated, Management, ManagementError, Marked, Outcome, PendingPage,
-    RotateCredential, Rotated, RowStatus, TargetError, TargetSent, TargetSuccess, UpsertCredential,
-    Upserted,
+    CredentialPage, FetchCredentials, FetchPending, FullyPropagated, Management, ManagementError,
+    Marked, Outcome, PendingPage, ReopenRows, Reopened, RotateCredential, Rotated, RowStatus,
+    TargetError, TargetSent, TargetSuccess, UpsertCredential, Upserted,
 };
 use hmac_propagator::propagator::{Builder, Ensure, Propagator, Rotate};
 use hmac_propagator::secret::{BrokerPassword, ClientSecret, PropagationSecret};
@@ -180,6 +180,21 @@ impl Management for Paused {
         report: FullyPropagated,
     ) -> Result<(), ManagementError> {
         self.inner.mark_credential_fully_propagated(report).await
+    }
+
+    async fn reopen_rows(&self, request: ReopenRows) -> Result<Reopened, ManagementError> {
+        self.inner.reopen_rows(request).await
+    }
+
+    async fn fetch_credentials(
+        &self,
+        request: FetchCredentials,
+    ) -> Result<CredentialPage, ManagementError> {
+        self.inner.fetch_credentials(request).await
+    }
+
+    async fn fetch_peers(&self) -> Result<Vec<PeerQueue>, ManagementError> {
+        self.inner.fetch_peers().await
     }
 }
 

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use hmac_propagator::id::{CredentialKey, PeerQueue};
 use hmac_propagator::management::{
-    FetchPending, FullyPropagated, Management, ManagementError, Marked, MemoryManagement,
-    PendingPage, RotateCredential, Rotated, RowKey, TargetError, TargetSent, TargetSuccess,
-    UpsertCredential, Upserted,
+    CredentialPage, FetchCredentials, FetchPending, FullyPropagated, Management, ManagementError,
+    Marked, MemoryManagement, PendingPage, ReopenRows, Reopened, RotateCredential, Rotated, RowKey,
+    TargetError, TargetSent, TargetSuccess, UpsertCredential, Upserted,
 };
 use hmac_propagator::secret::PropagationSecret;
 
@@ -215,5 +215,20 @@ impl Management for Between {
             report.revision = standing.map_or(report.revision, |standing| standing.revision);
         }
         self.inner.mark_credential_fully_propagated(report).await
+    }
+
+    async fn reopen_rows(&self, request: ReopenRows) -> Result<Reopened, ManagementError> {
+        self.inner.reopen_rows(request).await
+    }
+
+    async fn fetch_credentials(
+        &self,
+        request: FetchCredentials,
+    ) -> Result<CredentialPage, ManagementError> {
+        self.inner.fetch_credentials(request).await
+    }
+
+    async fn fetch_peers(&self) -> Result<Vec<PeerQueue>, ManagementError> {
+        self.inner.fetch_peers().await
     }
 }
