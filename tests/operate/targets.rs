@@ -47,6 +47,7 @@ async fn what_the_directory_does_not_allow_is_told_from_what_it_does_not_have() 
     let used = world.run(&["targets", "drop", "orders"]).await.ends_with(5);
     assert!(used.stderr.contains("http:webshop"), "{}", used.stderr);
     world.run(&["targets", "drop", "nobody"]).await.ends_with(4);
+    world.run(&["targets", "resend", "nobody"]).await.ends_with(4);
     world.run(&["targets", "change", "nobody", "--note", "x"]).await.ends_with(4);
     let missing = world.run(&["targets", "add", "billing"]).await.ends_with(2);
     assert!(missing.stderr.contains("--secret-file or TARGET_SECRET"), "{}", missing.stderr);
@@ -66,4 +67,27 @@ async fn a_row_of_a_peer_that_is_gone_is_given_up() {
     assert_eq!(detached.json()["op"], "target.detach");
     world.run(&["targets", "detach", "webshop", "orders"]).await.ends_with(4);
     world.run(&["targets", "drop", "orders"]).await.ends_with(0);
+}
+
+#[tokio::test]
+async fn a_peer_that_cannot_say_what_it_lost_is_asked_again() {
+    let world = World::new().await;
+    world.add_target("orders").await;
+    let orders = world.start_target("orders").await;
+    world.run(&["ensure", "webshop", "--target", "orders", "--wait"]).await.ends_with(0);
+    drop(orders);
+    world.run(&["sync"]).await.ends_with(0);
+    let standing = || async {
+        let status = world.run(&["status", "webshop", "--json"]).await.ends_with(0).json();
+        status["credentials"][0]["targets"][0]["status"].clone()
+    };
+    assert_eq!(standing().await, "success");
+    let asked = world.run(&["targets", "resend", "orders", "--json"]).await.ends_with(0).json();
+    assert_eq!(asked, json!({ "op": "target.resend", "targetAmqpQueue": "orders" }));
+    world.run(&["sync"]).await.ends_with(0);
+    assert_eq!(standing().await, "sent");
+    let orders = world.start_target("orders").await;
+    world.run(&["sync", "--wait"]).await.ends_with(0);
+    assert_eq!(standing().await, "success");
+    assert!(orders.hash_of("webshop").await.is_some());
 }

@@ -29,6 +29,7 @@ fn example(path: &str) -> (String, Option<Value>) {
         "/admin/targets" => json!({"targetAmqpQueue": "b", "propagationSecret": "s"}),
         "/admin/call-target" => json!({"target": "http://127.0.0.1:1", "clientId": "webshop"}),
         "/admin/retry" => json!({"clientId": "webshop", "targetAmqpQueue": "b"}),
+        "/admin/resend" => json!({"targetAmqpQueue": "b"}),
         "/rotate" => json!({"secretName": "webshop", "force": true}),
         _ => return (filled, None),
     };
@@ -134,6 +135,7 @@ async fn every_route_is_documented() {
         "DELETE /admin/targets/{queue}",
         "POST /admin/call-target",
         "POST /admin/retry",
+        "POST /admin/resend",
         "GET /admin/audit",
         "GET /admin/due",
         "GET /admin/refused",

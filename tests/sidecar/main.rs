@@ -15,6 +15,7 @@ mod raw;
 mod receive_only;
 mod refusals;
 mod refused;
+mod resending;
 mod rotation;
 mod secrecy;
 mod starting;

@@ -16,6 +16,7 @@ async fn driving_routes_say_that_there_is_no_management() {
         ("/admin/sync", json!({})),
         ("/admin/targets", json!({"targetAmqpQueue": "b", "propagationSecret": "s"})),
         ("/admin/retry", json!({"clientId": "a", "targetAmqpQueue": "b"})),
+        ("/admin/resend", json!({"targetAmqpQueue": "b"})),
         ("/rotate", json!({"secretName": "a"})),
     ] {
         peer.post(path, body).await.refuses(409, code);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::process::{Answer, Away, Mesh, Peer, TOKEN, WithJson};
 
-const GUARDED: [(&str, &str); 13] = [
+const GUARDED: [(&str, &str); 15] = [
     ("POST", "/admin/ensure"),
     ("POST", "/admin/rotate"),
     ("POST", "/admin/revoke"),
@@ -15,8 +15,10 @@ const GUARDED: [(&str, &str); 13] = [
     ("DELETE", "/admin/targets/b"),
     ("POST", "/admin/call-target"),
     ("POST", "/admin/retry"),
+    ("POST", "/admin/resend"),
     ("GET", "/admin/audit"),
     ("GET", "/admin/due"),
+    ("GET", "/admin/refused"),
     ("POST", "/rotate"),
     ("GET", "/secrets/a"),
 ];

@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) secret_token: SecretToken,
     /// `None`: only when asked.
     pub(crate) sync_interval: Option<Duration>,
+    /// Peers that are to be told when the store here was lost.
+    pub(crate) sources: Vec<PeerQueue>,
     /// For how long the secret before a rotation is accepted; `None`: not at all.
     pub(crate) overlap: Option<Duration>,
     pub(crate) redis_url: Hidden,

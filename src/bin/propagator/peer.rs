@@ -75,6 +75,7 @@ impl Peer {
         .credential_store(self.message.clone())
         .secret_token(config.secret_token.clone())
         .close_deadline(config.shutdown_deadline);
+        let builder = config.sources.iter().cloned().fold(builder, Builder::source);
         match &self.management {
             Some(management) => builder.management(management.clone()),
             None => builder,

@@ -39,6 +39,7 @@ fn read(reader: &mut Reader, purpose: Purpose, shown: Vec<Shown>) -> Option<Conf
         reader.text(&keys::PROPAGATION_SECRET, |text| PropagationSecret::new(text).ok());
     let secret_token = reader.text(&keys::HMAC_SECRET_TOKEN, |text| Some(SecretToken::new(text)));
     let sync_interval = reader.text(&keys::SYNC_INTERVAL, interval);
+    let sources = reader.list(&keys::SOURCES, |text| PeerQueue::new(text).ok());
     let overlap = reader.text(&keys::OVERLAP, overlap);
     let redis_url = reader.text(&keys::REDIS_URL, redis_url);
     let namespaces = namespaces(reader);
@@ -54,6 +55,7 @@ fn read(reader: &mut Reader, purpose: Purpose, shown: Vec<Shown>) -> Option<Conf
         propagation_secret: propagation_secret?,
         secret_token: secret_token?,
         sync_interval: sync_interval?,
+        sources: sources?,
         overlap: overlap?,
         redis_url: redis_url?,
         http_namespace,

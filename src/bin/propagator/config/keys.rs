@@ -123,6 +123,8 @@ keys! {
         "a text", "The pepper that plain secrets are hashed with; empty: an unkeyed hash";
     SYNC_INTERVAL Peer false Text("5s"),
         "a duration of at least 10ms, as 5s or 1m, or seconds; or 0", "How often `serve` syncs by itself; 0: only when asked";
+    SOURCES Peer false Text(""),
+        "names of peers, separated by commas", "Peers that send to this one: they are told when its store was lost. Those of the directory need not be named";
     OVERLAP Peer false Text("0"),
         "a duration, as 10m, or seconds, at most 30days; or 0", "For how long after a rotation requests signed with the old secret are accepted; 0: not at all";
 

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use hmac_propagator::id::{ClientId, CredentialKey, PeerQueue, Track};
-use hmac_propagator::management::sql::{NewTarget, TargetChange, TargetInfo};
+use hmac_propagator::management::sql::{NewTarget, OperatorError, TargetChange, TargetInfo};
 use serde_json::{Value, json};
 
+use super::driver::Driver;
 use super::operator::Operator;
 use super::table::{table, time, yes};
 use super::{Common, failure, secret};
@@ -72,6 +73,14 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// Ask a peer again for all that it has confirmed, because it lost its store and cannot say so itself:
+    /// the next sync does it. What it still holds it confirms once more.
+    Resend {
+        /// Its name.
+        target: PeerQueue,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Give up a row, for a peer that is gone for good. One that lives keeps what it holds.
     Detach {
         #[command(flatten)]
@@ -109,6 +118,7 @@ impl Targets {
                 done.map_err(|error| failure::of_operator("cannot try again", error))?;
                 row.tell(&operator, "target.retry", "will be sent again to")
             }
+            What::Resend { target, common } => resend(&common, &target).await,
             What::Detach { row, common } => {
                 let operator = Operator::open(&common).await?;
                 let done = operator.management.detach_target(&row.key(), &row.target).await;
@@ -228,6 +238,20 @@ async fn drop_target(common: &Common, target: &PeerQueue) -> Result<(), Fault> {
     let dropped = operator.management.drop_target(target).await;
     dropped.map_err(|error| failure::of_operator("cannot drop the target", error))?;
     tell(&operator, "target.delete", "dropped", target)
+}
+
+async fn resend(common: &Common, target: &PeerQueue) -> Result<(), Fault> {
+    let operator = Operator::open(common).await?;
+    let failed = |error| failure::of_operator("cannot ask the target again", error);
+    let known = operator.management.targets().await.map_err(failed)?;
+    if !known.iter().any(|other| other.queue == *target) {
+        return Err(failed(OperatorError::UnknownTarget(target.clone())));
+    }
+    let driver = Driver::start(&operator).await?;
+    let wanted = driver.propagator.resend(target.clone()).await;
+    driver.close().await;
+    wanted.map_err(|error| failure::of_library("cannot ask the target again", error))?;
+    tell(&operator, "target.resend", "will ask again", target)
 }
 
 fn tell(operator: &Operator, op: &str, word: &str, target: &PeerQueue) -> Result<(), Fault> {

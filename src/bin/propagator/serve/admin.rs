@@ -4,6 +4,7 @@ mod audit;
 mod call_target;
 mod decide;
 mod refused;
+mod resend;
 mod retry;
 mod state;
 mod sync;
@@ -27,6 +28,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(targets::delete))
         .routes(routes!(call_target::call))
         .routes(routes!(retry::retry))
+        .routes(routes!(resend::resend))
         .routes(routes!(audit::audit))
         .routes(routes!(audit::due))
         .routes(routes!(refused::refused))

@@ -34,6 +34,11 @@ impl Told {
         Self::row_changed("retried", data)
     }
 
+    /// An operator wants a target asked again for all that it has confirmed.
+    pub(crate) fn resend_wanted(target: &PeerQueue) -> Self {
+        Self::row_changed("resend", json!({"target": target.as_str()}))
+    }
+
     /// A peer came into the directory, was changed, or left it.
     pub(crate) fn directory_changed(target: &PeerQueue) -> Self {
         Self::new("directory_changed", json!({"target": target.as_str()}))
