@@ -75,6 +75,10 @@ pub(crate) struct Refill {
     /// What this store has proved need not be asked again; `None`: all is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) store: Option<StoreId>,
+    /// The store's name came in place of another one and may be the late one of the two: if no row has to be
+    /// asked again by it, one is all the same, because the answer tells.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) confirm: bool,
     /// How often it was put on the list while it stood there: what is wanted once more while a sync works
     /// on it is not done with it.
     #[serde(default)]
@@ -154,7 +158,9 @@ impl Ledger {
             if ask_again && !is_on(Mutation::LostStoreIgnored) {
                 let Sighting { holder, track, store, .. } = seen.clone();
                 let store = Some(store).filter(|_| standing != Standing::Doubtful);
-                writes.push(self.listed(read.get(1), Refill { track, holder, store, turn: 0 }));
+                let confirm = standing == Standing::Replaced;
+                let wanted = Refill { track, holder, store, confirm, turn: 0 };
+                writes.push(self.listed(read.get(1), wanted));
             }
             (standing, writes)
         };
@@ -169,7 +175,7 @@ impl Ledger {
         holder: &PeerQueue,
         store: Option<StoreId>,
     ) -> Result<(), StoreError> {
-        let wanted = Refill { track, holder: holder.clone(), store, turn: 0 };
+        let wanted = Refill { track, holder: holder.clone(), store, confirm: false, turn: 0 };
         let decide =
             |read: &[Option<String>]| ((), vec![self.listed(read.first(), wanted.clone())]);
         self.change(|| vec![self.refills_key()], decide).await
@@ -198,7 +204,8 @@ impl Ledger {
         self.change(|| vec![self.refills_key()], decide).await
     }
 
-    /// The list with one more entry. What is asked of all covers what is asked of one store.
+    /// The list with one more entry. Of what was proved by two stores nothing need be left by either, so that with
+    /// another store on the list already all is asked.
     fn listed(&self, list: Option<&Option<String>>, mut wanted: Refill) -> Write {
         let list = list.and_then(Option::as_deref).and_then(|text| serde_json::from_str(text).ok());
         let mut list: Vec<Refill> = list.unwrap_or_default();
@@ -206,7 +213,8 @@ impl Ledger {
             |listed: &&mut Refill| listed.track == wanted.track && listed.holder == wanted.holder;
         if let Some(listed) = list.iter_mut().find(same) {
             wanted.turn = listed.turn.wrapping_add(1);
-            wanted.store = wanted.store.filter(|_| listed.store.is_some());
+            wanted.store = wanted.store.filter(|store| listed.store.as_ref() == Some(store));
+            wanted.confirm |= listed.confirm;
             *listed = wanted;
         } else {
             list.push(wanted);

@@ -13,7 +13,7 @@ use super::rows::{change, local_version};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::id::{ClientId, CredentialKey};
+use crate::id::{ClientId, CredentialKey, PeerQueue, Track};
 use crate::ledger::{Locality, Refill};
 use crate::management::{FetchCredentials, Management, ReopenRows, Reopened, StoredCredential};
 use crate::store::{Applied, CredentialStore, VersionedChange};
@@ -54,6 +54,9 @@ async fn reopen(core: &Core, management: &dyn Management, wanted: &Refill) -> Re
             break;
         }
     }
+    if rows == 0 && wanted.confirm {
+        return probe(core, management, wanted.track, wanted.holder.clone()).await.map(|()| true);
+    }
     if rows > 0 {
         let (target, track) = (wanted.holder.clone(), wanted.track);
         core.hub.emit(Event::RowsReopened { target, track, rows });
@@ -79,14 +82,25 @@ async fn reopen_page(
     Ok(management.reopen_rows(request).await?)
 }
 
+/// Has one row asked again: the answer names the store that the holder has.
+async fn probe(
+    core: &Core,
+    management: &dyn Management,
+    track: Track,
+    holder: PeerQueue,
+) -> Result<()> {
+    let any = Refill { track, holder, store: None, confirm: false, turn: 0 };
+    reopen_page(core, management, &any, None, 1).await?;
+    Ok(())
+}
+
 /// Fills the own store, and has every peer tell which store it has.
 async fn restore(core: &Core, management: &dyn Management, wanted: &Refill) -> Result<bool> {
     if !fill_own(core, management, wanted).await? {
         return Ok(false);
     }
     for holder in management.fetch_peers().await? {
-        let probe = Refill { track: wanted.track, holder, store: None, turn: 0 };
-        reopen_page(core, management, &probe, None, 1).await?;
+        probe(core, management, wanted.track, holder).await?;
     }
     Ok(true)
 }
