@@ -115,11 +115,17 @@ impl Mesh {
         .await;
     }
 
-    /// Waits until so many messages are ready in a queue.
+    /// Waits until so many messages are ready in a queue that no peer consumes, apart from what peers tell of their
+    /// stores.
     pub async fn filled(&self, name: &str, messages: u32) {
         let name = queue_name(name);
         eventually(SOON, || async {
-            (self.queues.count(&name).await.unwrap() == Some(messages)).then_some(())
+            if self.queues.count(&name).await.unwrap()? < messages {
+                return None;
+            }
+            let bodies = self.queues.peek(&name).await.unwrap();
+            let told = |body: &&Vec<u8>| !is_announcement(&serde_json::from_slice(body).unwrap());
+            (bodies.iter().filter(told).count() == messages as usize).then_some(())
         })
         .await;
     }

@@ -1,19 +1,15 @@
 //! Liveness says that the process answers, readiness whether it can work.
 
-use hmac_propagator_support::{Mode, Proxy, eventually};
+use hmac_propagator_support::{Mode, eventually};
 use serde_json::json;
 
-use crate::process::{Away, Mesh, SOON, Spec};
+use crate::process::{Away, Mesh, SOON};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_says_what_is_missing_and_liveness_stays() {
     let mesh = Mesh::new().await;
-    let real = reqwest::Url::parse(&mesh.vhost.url()).unwrap();
-    let address = format!("{}:{}", real.host_str().unwrap(), real.port().unwrap());
-    let proxy = Proxy::start(address.parse().unwrap()).await.unwrap();
-    let spec = Spec::new("authority", &mesh.vhost.url_via(proxy.address())).await;
-    let database = format!("sqlite:{}", spec.scratch.path().join("peer.db").display());
-    let peer = spec.set("DATABASE_URL", database).ready().await;
+    let proxy = mesh.proxy().await;
+    let peer = mesh.full_via(&proxy).await.ready().await;
     let ready = peer.get("/health/ready").await.is(200);
     assert_eq!((&ready["status"], &ready["missing"]), (&json!("ready"), &json!([])));
     assert_eq!(ready["checks"]["database"], "up");

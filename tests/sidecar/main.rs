@@ -10,6 +10,7 @@ mod calls;
 mod cors;
 mod described;
 mod health;
+mod killed;
 mod process;
 mod raw;
 mod receive_only;

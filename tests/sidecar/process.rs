@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hmac_propagator_support::{Broker, Redis, Scratch, Vhost, eventually};
+use hmac_propagator_support::{Broker, Proxy, Redis, Scratch, Vhost, eventually};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -29,9 +29,19 @@ impl Mesh {
 
     /// A full peer that syncs only when asked.
     pub async fn full(&self, name: &str) -> Spec {
-        let spec = self.receive_only(name).await;
-        let database = spec.scratch.path().join("peer.db");
-        spec.set("DATABASE_URL", format!("sqlite:{}", database.display()))
+        self.receive_only(name).await.deciding()
+    }
+
+    /// "authority", a full peer that reaches the broker through a proxy.
+    pub async fn full_via(&self, proxy: &Proxy) -> Spec {
+        Spec::new("authority", &self.vhost.url_via(proxy.address())).await.deciding()
+    }
+
+    /// A proxy before the broker.
+    pub async fn proxy(&self) -> Proxy {
+        let real = reqwest::Url::parse(&self.vhost.url()).unwrap();
+        let address = format!("{}:{}", real.host_str().unwrap(), real.port().unwrap());
+        Proxy::start(address.parse().unwrap()).await.unwrap()
     }
 
     /// A peer without a database.
@@ -67,6 +77,12 @@ impl Spec {
             ("PORT", "0".to_owned()),
         ]);
         Self { environment, redis, scratch: Scratch::new().unwrap() }
+    }
+
+    /// With a database of its own.
+    fn deciding(self) -> Self {
+        let database = self.scratch.path().join("peer.db");
+        self.set("DATABASE_URL", format!("sqlite:{}", database.display()))
     }
 
     pub fn set(mut self, key: &'static str, value: impl Into<String>) -> Self {
@@ -213,11 +229,16 @@ impl Peer {
         .await
     }
 
-    /// The hash that its Redis holds.
-    pub async fn hash(&self, client: &str) -> Option<String> {
+    /// The record that its Redis holds.
+    pub async fn record(&self, client: &str) -> Option<Value> {
         let record: Option<String> =
             self.spec.redis.command(&["HGET", "hmac:http:clients", client]).await.unwrap();
-        let record: Value = serde_json::from_str(&record?).unwrap();
+        Some(serde_json::from_str(&record?).unwrap())
+    }
+
+    /// The hash that its Redis holds.
+    pub async fn hash(&self, client: &str) -> Option<String> {
+        let record = self.record(client).await?;
         Some(record["secretHash"].as_str().unwrap().to_owned())
     }
 

@@ -8,16 +8,12 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::process::{Mesh, Peer, SOON, Spec, TOKEN, propagation_secret};
+use crate::process::{Mesh, Peer, SOON, TOKEN, propagation_secret};
 
 /// A full peer behind a proxy to the broker.
 async fn behind_a_proxy(mesh: &Mesh) -> (Peer, Proxy) {
-    let real = reqwest::Url::parse(&mesh.vhost.url()).unwrap();
-    let address = format!("{}:{}", real.host_str().unwrap(), real.port().unwrap());
-    let proxy = Proxy::start(address.parse().unwrap()).await.unwrap();
-    let spec = Spec::new("authority", &mesh.vhost.url_via(proxy.address())).await;
-    let database = format!("sqlite:{}", spec.scratch.path().join("peer.db").display());
-    (spec.set("DATABASE_URL", database).set("SHUTDOWN_DEADLINE", "4s").ready().await, proxy)
+    let proxy = mesh.proxy().await;
+    (mesh.full_via(&proxy).await.set("SHUTDOWN_DEADLINE", "4s").ready().await, proxy)
 }
 
 #[tokio::test(flavor = "multi_thread")]

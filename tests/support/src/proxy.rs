@@ -25,6 +25,8 @@ pub enum Mode {
     BlackHole,
     /// Passes on what clients send, and holds what the server answers.
     HoldReplies,
+    /// Holds what clients send, and passes on what the server sends.
+    HoldRequests,
     /// Closes each new connection at once; those that are open go on as with [`Mode::Pass`].
     CloseNew,
 }
@@ -133,6 +135,7 @@ async fn serve(
     let mut reset =
         pin!(async { resets.wait_for(|control| control.generation != born).await.map(drop) });
     let server = tokio::select! {
+        biased;
         _ = &mut reset => None,
         () = permission(&mut control, Direction::ToServer) => TcpStream::connect(upstream).await.ok(),
     };
@@ -141,6 +144,7 @@ async fn serve(
     };
     server.set_nodelay(true)?;
     let whole = tokio::select! {
+        biased;
         _ = reset => false,
         forwarded = forward(&mut client, &mut server, control) => forwarded.is_ok(),
     };
@@ -189,8 +193,9 @@ async fn permission(control: &mut watch::Receiver<Control>, direction: Direction
         match mode {
             Mode::Pass | Mode::CloseNew => return,
             Mode::HoldReplies if direction == Direction::ToServer => return,
+            Mode::HoldRequests if direction == Direction::ToClient => return,
             Mode::Delay(delay) => return tokio::time::sleep(delay).await,
-            Mode::BlackHole | Mode::HoldReplies => {
+            Mode::BlackHole | Mode::HoldReplies | Mode::HoldRequests => {
                 // The sender is gone when the proxy is dropped, which aborts this task.
                 if control.changed().await.is_err() {
                     return;
@@ -253,6 +258,22 @@ mod tests {
         assert!(timeout(MOMENT, stream.read_u8()).await.is_err());
         proxy.set_mode(Mode::Pass);
         assert_eq!(timeout(BOUND, stream.read_u8()).await.unwrap().unwrap(), 9);
+    }
+
+    #[tokio::test]
+    async fn held_requests_are_lost_with_their_connection() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let proxy = Proxy::start(listener.local_addr().unwrap()).await.unwrap();
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        proxy.set_mode(Mode::HoldRequests);
+        server.write_u8(1).await.unwrap();
+        assert_eq!(timeout(BOUND, stream.read_u8()).await.unwrap().unwrap(), 1);
+        stream.write_u8(2).await.unwrap();
+        assert!(timeout(MOMENT, server.read_u8()).await.is_err());
+        proxy.reset_connections();
+        proxy.set_mode(Mode::Pass);
+        assert!(timeout(BOUND, server.read_u8()).await.unwrap().is_err());
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
@@ -160,16 +160,25 @@ impl SqlServer {
         if slot.is_some() {
             return Err(Error::new("the database server is running already"));
         }
-        let mut process = Process::start(&private.server(self.kind)?).await?;
-        let ready = process.wait_until_ready(START, || async {
-            match client(self.kind, &self.base, "SELECT 1") {
-                Ok(asking) => run(asking).await.is_ok(),
-                Err(_) => false,
+        // The children of a killed server outlive it for a moment, and as long as they do another one ends at once.
+        let deadline = Instant::now() + START;
+        loop {
+            let mut process = Process::start(&private.server(self.kind)?).await?;
+            let ready = process.wait_until_ready(START, || async {
+                match client(self.kind, &self.base, "SELECT 1") {
+                    Ok(asking) => run(asking).await.is_ok(),
+                    Err(_) => false,
+                }
+            });
+            match ready.await.context(format_args!("{:?}", self.kind)) {
+                Ok(()) => {
+                    *slot = Some(process);
+                    return Ok(());
+                }
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
-        });
-        ready.await.context(format_args!("{:?}", self.kind))?;
-        *slot = Some(process);
-        Ok(())
+        }
     }
 
     async fn initialise(&self) -> Result<()> {
