@@ -15,6 +15,7 @@ mod holders;
 mod revision;
 
 pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Ticket, Tried};
+use holders::Claims;
 pub(crate) use holders::{Refill, Seen, Sighting, Standing};
 pub(crate) use revision::{Currency, Locality, Opened};
 
@@ -44,6 +45,7 @@ pub(crate) struct Ledger {
     clock: Arc<dyn Clock>,
     prefix: String,
     timing: Timing,
+    claims: Claims,
 }
 
 impl Ledger {
@@ -53,7 +55,7 @@ impl Ledger {
         prefix: String,
         timing: Timing,
     ) -> Self {
-        Self { state, clock, prefix, timing }
+        Self { state, clock, prefix, timing, claims: Claims::default() }
     }
 
     /// How long a target that failed is left alone after so many attempts, in milliseconds.

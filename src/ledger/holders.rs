@@ -3,6 +3,9 @@
 //! A target names its store with each answer. Another name than before means that what was proved
 //! under the old one may be gone: the target is put on a list, and the next sync asks it again.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use serde::{Deserialize, Serialize};
 
 use super::{Ledger, parse, print};
@@ -79,25 +82,69 @@ pub(crate) struct Refill {
     /// asked again by it, one is all the same, because the answer tells.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) confirm: bool,
+    /// When it was seen first that no row can be asked, in milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) looked_ms: Option<u64>,
     /// How often it was put on the list while it stood there: what is wanted once more while a sync works
     /// on it is not done with it.
     #[serde(default)]
     pub(crate) turn: u32,
 }
 
+impl Refill {
+    pub(crate) fn of(track: Track, holder: PeerQueue, store: Option<StoreId>) -> Self {
+        Self { track, holder, store, confirm: false, looked_ms: None, turn: 0 }
+    }
+}
+
+/// Stores that were named by holders of which nothing was known, and who proved nothing by it. A holder that is found
+/// to be receive-only later may have said it before its first answer came.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Claims(Arc<Mutex<HashMap<(PeerQueue, Track), StoreId>>>);
+
+/// Most claims that are remembered: anybody may make one.
+const MOST_CLAIMS: usize = 4096;
+
+impl Claims {
+    fn note(&self, seen: &Sighting) {
+        let mut claims = self.lock();
+        if claims.len() == MOST_CLAIMS {
+            claims.clear();
+        }
+        claims.insert((seen.holder.clone(), seen.track), seen.store.clone());
+    }
+
+    fn of(&self, seen: &Sighting) -> Option<StoreId> {
+        self.lock().get(&(seen.holder.clone(), seen.track)).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(PeerQueue, Track), StoreId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl HolderRecord {
     /// What a sighting makes of a record: the new one, how the store stands, and whether the holder is to
-    /// be asked again.
+    /// be asked again. `claimed`: the store that somebody named for it before anything was known of it.
     ///
     /// Nothing tells which of two stores is the newer one: clocks and counters are lost with them. So the one
     /// that was named last counts, and where that may be a late one all is asked again: the answers to that
     /// name the store that the holder really has.
-    fn after(old: Option<Self>, seen: &Sighting) -> (Option<Self>, Standing, bool) {
+    fn after(
+        old: Option<Self>,
+        seen: &Sighting,
+        claimed: Option<StoreId>,
+    ) -> (Option<Self>, Standing, bool) {
         let Sighting { store, proof, .. } = seen;
         let declared = *proof == Seen::ByReceiveOnly;
         let Some(mut record) = old else {
             if *proof == Seen::Unproved {
                 return (None, Standing::Unknown, false);
+            }
+            // It was the holder, as it turns out, which cannot prove what it says.
+            if let Some(current) = claimed.filter(|claimed| declared && claimed != store) {
+                let first = Self { current, past: vec![store.clone()], receive_only: true };
+                return (Some(first), Standing::Doubtful, true);
             }
             let first = Self { current: store.clone(), past: Vec::new(), receive_only: declared };
             return (Some(first), Standing::Current, true);
@@ -138,7 +185,10 @@ impl Ledger {
         let mut results = Vec::with_capacity(sightings.len());
         for (index, seen) in sightings.iter().enumerate() {
             let old: Option<HolderRecord> = parse(&read, index);
-            let (new, standing, _) = HolderRecord::after(old.clone(), seen);
+            let (new, standing, _) = HolderRecord::after(old.clone(), seen, self.claims.of(seen));
+            if standing == Standing::Unknown {
+                self.claims.note(seen);
+            }
             // Nearly always there is nothing to note. Others are noted one after the other: they share
             // the list.
             results.push(if new == old { Ok(standing) } else { self.note(seen).await });
@@ -150,7 +200,8 @@ impl Ledger {
         let keys = || vec![self.holder_key(seen.track, &seen.holder), self.refills_key()];
         let decide = |read: &[Option<String>]| {
             let old: Option<HolderRecord> = parse(read, 0);
-            let (new, standing, ask_again) = HolderRecord::after(old.clone(), seen);
+            let claimed = self.claims.of(seen);
+            let (new, standing, ask_again) = HolderRecord::after(old.clone(), seen, claimed);
             let mut writes = Vec::new();
             if let Some(record) = new.filter(|new| old.as_ref() != Some(new)) {
                 writes.push(Write::set(self.holder_key(seen.track, &seen.holder), print(&record)));
@@ -158,8 +209,8 @@ impl Ledger {
             if ask_again && !is_on(Mutation::LostStoreIgnored) {
                 let Sighting { holder, track, store, .. } = seen.clone();
                 let store = Some(store).filter(|_| standing != Standing::Doubtful);
-                let confirm = standing == Standing::Replaced;
-                let wanted = Refill { track, holder, store, confirm, turn: 0 };
+                let confirm = standing != Standing::Current;
+                let wanted = Refill { confirm, ..Refill::of(track, holder, store) };
                 writes.push(self.listed(read.get(1), wanted));
             }
             (standing, writes)
@@ -175,7 +226,7 @@ impl Ledger {
         holder: &PeerQueue,
         store: Option<StoreId>,
     ) -> Result<(), StoreError> {
-        let wanted = Refill { track, holder: holder.clone(), store, confirm: false, turn: 0 };
+        let wanted = Refill::of(track, holder.clone(), store);
         let decide =
             |read: &[Option<String>]| ((), vec![self.listed(read.first(), wanted.clone())]);
         self.change(|| vec![self.refills_key()], decide).await
@@ -185,6 +236,18 @@ impl Ledger {
     pub(crate) async fn refills(&self) -> Result<Vec<Refill>, StoreError> {
         let read = self.state.get(&[self.refills_key()]).await?;
         Ok(parse(&read, 0).unwrap_or_default())
+    }
+
+    /// No row of one of the list can be asked now.
+    pub(crate) async fn looked(&self, wanted: &Refill, at_ms: u64) -> Result<(), StoreError> {
+        let decide = |read: &[Option<String>]| {
+            let mut list: Vec<Refill> = parse(read, 0).unwrap_or_default();
+            let listed = list.iter_mut().find(|listed| *listed == wanted);
+            let looked = listed.map(|listed| listed.looked_ms = Some(at_ms));
+            let write = looked.map(|()| Write::set(self.refills_key(), print(&list)));
+            ((), write.into_iter().collect())
+        };
+        self.change(|| vec![self.refills_key()], decide).await
     }
 
     /// One of the list is done. Should it have been put there once more meanwhile, it stays.
@@ -270,7 +333,7 @@ mod tests {
         store: &str,
         proof: Seen,
     ) -> (HolderRecord, Standing, bool) {
-        let (record, standing, is_new) = HolderRecord::after(old, &seen(store, proof));
+        let (record, standing, is_new) = HolderRecord::after(old, &seen(store, proof), None);
         (record.unwrap(), standing, is_new)
     }
 
@@ -303,7 +366,7 @@ mod tests {
 
     #[test]
     fn who_cannot_sign_is_believed_only_where_that_is_known() {
-        let (none, standing, is_new) = HolderRecord::after(None, &seen("a", Seen::Unproved));
+        let (none, standing, is_new) = HolderRecord::after(None, &seen("a", Seen::Unproved), None);
         assert_eq!((none, standing, is_new), (None, Standing::Unknown, false));
         let (signing, ..) = after(None, "a", Seen::Proved);
         let (kept, standing, is_new) = after(Some(signing.clone()), "b", Seen::Unproved);
@@ -311,6 +374,20 @@ mod tests {
         let (silent, ..) = after(None, "a", Seen::ByReceiveOnly);
         let (_, standing, is_new) = after(Some(silent), "b", Seen::Unproved);
         assert_eq!((standing, is_new), (Standing::Replaced, true));
+    }
+
+    #[test]
+    fn an_answer_that_is_older_than_what_its_holder_said_unproved_proves_nothing() {
+        let claimed = Some(StoreId::new("new").unwrap());
+        let late = seen("old", Seen::ByReceiveOnly);
+        let (record, standing, again) = HolderRecord::after(None, &late, claimed.clone());
+        assert_eq!((standing, again), (Standing::Doubtful, true));
+        let (_, standing, _) = after(record, "new", Seen::ByReceiveOnly);
+        assert_eq!(standing, Standing::Current);
+        // Somebody else may have said it: of one who signs, it means nothing.
+        let signed = seen("old", Seen::Proved);
+        let (_, standing, _) = HolderRecord::after(None, &signed, claimed);
+        assert_eq!(standing, Standing::Current);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! is then asked again for one row: its answer names the store that it has, and if that is not the one that
 //! proved the other rows, they follow.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream;
 
@@ -17,6 +19,9 @@ use crate::id::{ClientId, CredentialKey, PeerQueue, Track};
 use crate::ledger::{Locality, Refill};
 use crate::management::{FetchCredentials, Management, ReopenRows, Reopened, StoredCredential};
 use crate::store::{Applied, CredentialStore, VersionedChange};
+
+/// For so long a target without a row that can be asked stays on the list.
+const NOTHING_TO_ASK: Duration = Duration::from_secs(600);
 
 /// Books are closed on so many credentials at once.
 const AT_ONCE: usize = 64;
@@ -55,7 +60,9 @@ async fn reopen(core: &Core, management: &dyn Management, wanted: &Refill) -> Re
         }
     }
     if rows == 0 && wanted.confirm {
-        return probe(core, management, wanted.track, wanted.holder.clone()).await.map(|()| true);
+        let asked = probe(core, management, wanted.track, wanted.holder.clone()).await?;
+        // What is on its way becomes a success in a moment, and then can be asked.
+        return if asked { Ok(true) } else { has_waited(core, wanted).await };
     }
     if rows > 0 {
         let (target, track) = (wanted.holder.clone(), wanted.track);
@@ -82,16 +89,37 @@ async fn reopen_page(
     Ok(management.reopen_rows(request).await?)
 }
 
-/// Has one row asked again: the answer names the store that the holder has.
+/// Has one row asked again: the answer names the store that the holder has. Returns whether there is one.
 async fn probe(
     core: &Core,
     management: &dyn Management,
     track: Track,
     holder: PeerQueue,
-) -> Result<()> {
-    let any = Refill { track, holder, store: None, confirm: false, turn: 0 };
-    reopen_page(core, management, &any, None, 1).await?;
-    Ok(())
+) -> Result<bool> {
+    let any = Refill::of(track, holder, None);
+    let mut after = None;
+    loop {
+        let page = reopen_page(core, management, &any, after, 1).await?;
+        if page.rows > 0 {
+            let (target, rows) = (any.holder, page.rows);
+            core.hub.emit(Event::RowsReopened { target, track, rows });
+            return Ok(true);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(false);
+        }
+    }
+}
+
+/// Whether a target has had no row to be asked for so long that no answer can be on its way to one.
+async fn has_waited(core: &Core, wanted: &Refill) -> Result<bool> {
+    let now_ms = core.clock.now_ms();
+    let Some(since_ms) = wanted.looked_ms else {
+        core.ledger.looked(wanted, now_ms).await?;
+        return Ok(false);
+    };
+    Ok(u128::from(now_ms.saturating_sub(since_ms)) >= NOTHING_TO_ASK.as_millis())
 }
 
 /// Fills the own store, and has every peer tell which store it has.

@@ -75,8 +75,8 @@ async fn a_peer_that_cannot_say_what_it_lost_is_asked_again() {
     world.add_target("orders").await;
     let orders = world.start_target("orders").await;
     world.run(&["ensure", "webshop", "--target", "orders", "--wait"]).await.ends_with(0);
-    drop(orders);
-    world.run(&["sync"]).await.ends_with(0);
+    world.run(&["sync", "--wait"]).await.ends_with(0);
+    orders.close().await;
     let standing = || async {
         let status = world.run(&["status", "webshop", "--json"]).await.ends_with(0).json();
         status["credentials"][0]["targets"][0]["status"].clone()

@@ -156,7 +156,7 @@ impl World {
             .await
             .unwrap();
         tokio::time::timeout(SOON, peer.ready()).await.unwrap().unwrap();
-        Target { _peer: peer, store }
+        Target { peer, store }
     }
 
     /// The authority as a service that runs beside the commands.
@@ -189,11 +189,15 @@ impl World {
 /// A peer in this process.
 pub(crate) struct Target {
     /// Runs as long as this lives.
-    _peer: Propagator,
+    peer: Propagator,
     store: MemoryCredentialStore,
 }
 
 impl Target {
+    pub(crate) async fn close(self) {
+        self.peer.close().await;
+    }
+
     pub(crate) async fn hash_of(&self, client: &str) -> Option<SecretHash> {
         let held = self.store.get(&ClientId::new(client).unwrap()).await.unwrap();
         held.map(|credential| credential.secret_hash)

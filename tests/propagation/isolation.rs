@@ -1,5 +1,7 @@
 //! What is wrong with one row, target or callback delays nothing else, and the row says why.
 
+use std::time::{Duration, Instant};
+
 use hmac_propagator::event::Event;
 use hmac_propagator::management::{
     ManagementError, Operation, Outcome, PendingPage, PendingWork, RowStatus,
@@ -172,7 +174,7 @@ async fn a_callback_that_fails_for_one_row_for_now_does_not_keep_the_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_never_answers_delays_nobody() {
-    const TARGETS: usize = 40;
+    const TARGETS: usize = 100;
     let mesh = Mesh::new().await;
     let store = Store::start().await;
     let names: Vec<String> = (0..TARGETS).map(|number| format!("t{number}")).collect();
@@ -183,17 +185,26 @@ async fn a_target_that_never_answers_delays_nobody() {
         targets.push(RawTarget::instant(&mesh, name).await);
     }
     let mut events = authority.peer.events();
-    authority.ensure("all", &names).await;
     authority.ensure("others", &names[1..]).await;
     authority.sync().await;
     assert_eq!(complete(&mut events, "others").await, Outcome::Success);
+    let mut rotated = async |to: &str| {
+        authority.rotate("others", to).await;
+        let begun = Instant::now();
+        authority.sync().await;
+        assert_eq!(complete(&mut events, "others").await, Outcome::Success);
+        begun.elapsed()
+    };
+    let usual = rotated("second").await;
+    // One stands still, with a credential of its own and one that all have.
+    authority.ensure("its-own", &names[..1]).await;
+    authority.ensure("all", &names).await;
+    let then = rotated("third").await;
+    // Waiting for it would take many seconds.
+    assert!(then < 3 * usual + Duration::from_secs(1), "{usual:?} and then {then:?}");
     for name in &names[1..] {
         authority.becomes("all", name, RowStatus::Success).await;
     }
     assert_eq!(authority.status("all", names[0]), RowStatus::Sent);
-    // Nor does it delay what is decided next.
-    authority.rotate("others", "second").await;
-    authority.sync().await;
-    assert_eq!(complete(&mut events, "others").await, Outcome::Success);
     assert_eq!(authority.reported("all"), None);
 }

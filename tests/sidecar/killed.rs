@@ -87,7 +87,8 @@ async fn an_authority_that_is_killed_before_it_has_noted_what_it_sent_knows_the_
     eventually(SOON, || orders.record("webshop")).await;
     assert_eq!(status(&authority).await, "pending");
     let spec = kill(authority).await;
-    assert!(syncing.await.unwrap().is_err());
+    // Answered or not.
+    let _ = syncing.await.unwrap();
     lock.execute("ROLLBACK").await.unwrap();
     let authority = spec.ready().await;
     let settled = authority.settled("webshop", "orders", "success").await;

@@ -46,7 +46,8 @@ pub enum AuditAction {
     TargetDetached,
     /// A failed row was opened again.
     TargetRetried,
-    /// A target that has another store than the one that proved a row is asked again.
+    /// A row is asked for again: its target may have another store than the one that proved it, or an
+    /// operator wants it.
     TargetReopened,
     /// A credential's rotation policy was set or cleared.
     PolicySet,

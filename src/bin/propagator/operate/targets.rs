@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use hmac_propagator::id::{ClientId, CredentialKey, PeerQueue, Track};
+use hmac_propagator::management::Management;
 use hmac_propagator::management::sql::{NewTarget, OperatorError, TargetChange, TargetInfo};
 use serde_json::{Value, json};
 
@@ -243,15 +244,18 @@ async fn drop_target(common: &Common, target: &PeerQueue) -> Result<(), Fault> {
 async fn resend(common: &Common, target: &PeerQueue) -> Result<(), Fault> {
     let operator = Operator::open(common).await?;
     let failed = |error| failure::of_operator("cannot ask the target again", error);
-    let known = operator.management.targets().await.map_err(failed)?;
-    if !known.iter().any(|other| other.queue == *target) {
+    let known = operator.management.fetch_peers().await;
+    if !known.map_err(|error| failed(error.into()))?.contains(target) {
         return Err(failed(OperatorError::UnknownTarget(target.clone())));
     }
     let driver = Driver::start(&operator).await?;
     let wanted = driver.propagator.resend(target.clone()).await;
     driver.close().await;
     wanted.map_err(|error| failure::of_library("cannot ask the target again", error))?;
-    tell(&operator, "target.resend", "will ask again", target)
+    if operator.json {
+        return tell(&operator, "target.resend", "", target);
+    }
+    output::line(&format!("{target} will be asked again"))
 }
 
 fn tell(operator: &Operator, op: &str, word: &str, target: &PeerQueue) -> Result<(), Fault> {

@@ -79,7 +79,6 @@ async fn connections_go_through_a_proxy_and_are_closed_on_request() {
     assert!(through.count("q").await.is_err());
 }
 
-/// One test, because a node takes seconds to start.
 /// A private node with a queue that one message stands in.
 async fn with_a_message() -> (PrivateBroker, Vhost, Queues) {
     let broker = Broker::start_private().await.unwrap();

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use hmac_propagator::id::PeerQueue;
+use hmac_propagator::management::Management;
 use hmac_propagator::management::sql::OperatorError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -49,8 +50,8 @@ pub(super) async fn resend(
     State(app): State<App>,
     Body(ResendRequest { target_amqp_queue: target }): Body<ResendRequest>,
 ) -> Result<(StatusCode, Json<WillResend>), Problem> {
-    let known = app.management()?.targets().await?;
-    if !known.iter().any(|other| other.queue == target) {
+    let known = app.management()?.fetch_peers().await.map_err(OperatorError::from)?;
+    if !known.contains(&target) {
         return Err(OperatorError::UnknownTarget(target).into());
     }
     app.propagator.resend(target.clone()).await?;

@@ -36,7 +36,7 @@ impl Told {
 
     /// An operator wants a target asked again for all that it has confirmed.
     pub(crate) fn resend_wanted(target: &PeerQueue) -> Self {
-        Self::row_changed("resend", json!({"target": target.as_str()}))
+        Self::row_changed("resend_wanted", json!({"target": target.as_str()}))
     }
 
     /// A peer came into the directory, was changed, or left it.
