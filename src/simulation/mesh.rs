@@ -224,6 +224,7 @@ impl Site {
             sources: sources.map(|(name, _)| name.clone()).collect(),
             process: std::sync::Mutex::default(),
             calm: std::sync::atomic::AtomicBool::new(false),
+            faultless: std::sync::atomic::AtomicBool::new(false),
             retired: std::sync::atomic::AtomicBool::new(false),
             crash_at: std::sync::atomic::AtomicU64::new(0),
             crashed: std::sync::atomic::AtomicBool::new(false),

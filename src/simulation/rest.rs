@@ -37,6 +37,7 @@ pub(super) async fn come_to_rest(mesh: &Arc<Mesh>, calls: Vec<Call>) {
         }
     }
     sleep(OVER).await;
+    mesh.sites.iter().for_each(|site| site.faultless.store(true, Ordering::Relaxed));
     for Call { fence, task } in calls {
         // A call that its process took with it never ends.
         if !fence.is_dead() && timeout(OVER, task).await.is_err() && !fence.is_dead() {
@@ -152,8 +153,8 @@ fn new_wish(mesh: &Mesh, owned: &super::mesh::Owned, authority: &PeerQueue) -> W
 }
 
 impl super::site::Site {
-    pub(super) fn is_calm(&self) -> bool {
-        self.calm.load(Ordering::Relaxed)
+    pub(super) fn is_faultless(&self) -> bool {
+        self.faultless.load(Ordering::Relaxed)
     }
 
     /// Whether it can hold a credential of that track.

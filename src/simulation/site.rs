@@ -39,6 +39,8 @@ pub(super) struct Site {
     pub(super) process: Mutex<Option<Process>>,
     /// Nothing goes wrong any more: what has died starts again at once.
     pub(super) calm: AtomicBool,
+    /// What went wrong last is over, too: no call may fail any more.
+    pub(super) faultless: AtomicBool,
     /// Nothing starts here any more.
     pub(super) retired: AtomicBool,
     /// At which passage the first process crashes; 0: at none.

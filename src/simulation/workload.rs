@@ -156,7 +156,7 @@ pub(super) async fn make(
     may_be_superseded: bool,
 ) {
     let world = &site.world;
-    let calm = site.is_calm();
+    let faultless = site.is_faultless();
     let rotates = matches!(wish, Wish::Rotate(_));
     world.note(format_args!("{} is asked for {} {}", fence.name, wish.name(), owned.key));
     let losses = site.disk.losses();
@@ -175,7 +175,8 @@ pub(super) async fn make(
     match result {
         Ok(Some(revision)) => in_effect(site, owned, revision, losses),
         other => {
-            let may = May { fail: !calm, be_unknown: rotates, be_superseded: may_be_superseded };
+            let may =
+                May { fail: !faultless, be_unknown: rotates, be_superseded: may_be_superseded };
             judge(site, fence, owned, other, &may);
         }
     }
