@@ -48,8 +48,9 @@ pub(super) async fn come_to_rest(mesh: &Arc<Mesh>, calls: Vec<Call>) {
     if world.is_violated() {
         return;
     }
-    // A store that forgot the other authority's decisions cannot number its own above them: time must.
-    let unequal = shape.shared && mesh.has_lost();
+    // A store that forgot the other authority's decisions, or refused them for good, cannot number its own above them:
+    // time must.
+    let unequal = shape.shared && (mesh.has_lost() || mesh.lacks_for_good());
     if shape.clocks_may_refuse() || unequal {
         mesh.sites.iter().for_each(|site| site.clock.set(0));
         let wait = Duration::from_millis(4 * shape.clock_ms);
