@@ -11,11 +11,12 @@ use crate::id::{CredentialKey, EventId, PeerQueue};
 use crate::state::{Key, StateStore};
 
 mod flight;
+mod hearsay;
 mod holders;
 mod revision;
 
 pub(crate) use flight::{Answer, Claim, ClaimRequest, InFlight, Ticket, Tried};
-use holders::Claims;
+use hearsay::Hearsay;
 pub(crate) use holders::{Refill, Seen, Sighting, Standing};
 pub(crate) use revision::{Currency, Locality, Opened};
 
@@ -45,7 +46,7 @@ pub(crate) struct Ledger {
     clock: Arc<dyn Clock>,
     prefix: String,
     timing: Timing,
-    claims: Claims,
+    hearsay: Hearsay,
 }
 
 impl Ledger {
@@ -55,7 +56,7 @@ impl Ledger {
         prefix: String,
         timing: Timing,
     ) -> Self {
-        Self { state, clock, prefix, timing, claims: Claims::default() }
+        Self { state, clock, prefix, timing, hearsay: Hearsay::default() }
     }
 
     /// How long a target that failed is left alone after so many attempts, in milliseconds.

@@ -3,9 +3,6 @@
 //! A target names its store with each answer. Another name than before means that what was proved
 //! under the old one may be gone: the target is put on a list, and the next sync asks it again.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use serde::{Deserialize, Serialize};
 
 use super::{Ledger, parse, print};
@@ -97,35 +94,9 @@ impl Refill {
     }
 }
 
-/// Stores that were named by holders of which nothing was known, and who proved nothing by it. A holder that is found
-/// to be receive-only later may have said it before its first answer came.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Claims(Arc<Mutex<HashMap<(PeerQueue, Track), StoreId>>>);
-
-/// Most claims that are remembered: anybody may make one.
-const MOST_CLAIMS: usize = 4096;
-
-impl Claims {
-    fn note(&self, seen: &Sighting) {
-        let mut claims = self.lock();
-        if claims.len() == MOST_CLAIMS {
-            claims.clear();
-        }
-        claims.insert((seen.holder.clone(), seen.track), seen.store.clone());
-    }
-
-    fn of(&self, seen: &Sighting) -> Option<StoreId> {
-        self.lock().get(&(seen.holder.clone(), seen.track)).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(PeerQueue, Track), StoreId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl HolderRecord {
     /// What a sighting makes of a record: the new one, how the store stands, and whether the holder is to
-    /// be asked again. `claimed`: the store that somebody named for it before anything was known of it.
+    /// be asked again. `said`: the store that somebody named for it before anything was known of it.
     ///
     /// Nothing tells which of two stores is the newer one: clocks and counters are lost with them. So the one
     /// that was named last counts, and where that may be a late one all is asked again: the answers to that
@@ -133,7 +104,7 @@ impl HolderRecord {
     fn after(
         old: Option<Self>,
         seen: &Sighting,
-        claimed: Option<StoreId>,
+        said: Option<StoreId>,
     ) -> (Option<Self>, Standing, bool) {
         let Sighting { store, proof, .. } = seen;
         let declared = *proof == Seen::ByReceiveOnly;
@@ -142,7 +113,7 @@ impl HolderRecord {
                 return (None, Standing::Unknown, false);
             }
             // It was the holder, as it turns out, which cannot prove what it says.
-            if let Some(current) = claimed.filter(|claimed| declared && claimed != store) {
+            if let Some(current) = said.filter(|said| declared && said != store) {
                 let first = Self { current, past: vec![store.clone()], receive_only: true };
                 return (Some(first), Standing::Doubtful, true);
             }
@@ -185,9 +156,9 @@ impl Ledger {
         let mut results = Vec::with_capacity(sightings.len());
         for (index, seen) in sightings.iter().enumerate() {
             let old: Option<HolderRecord> = parse(&read, index);
-            let (new, standing, _) = HolderRecord::after(old.clone(), seen, self.claims.of(seen));
+            let (new, standing, _) = HolderRecord::after(old.clone(), seen, self.hearsay.of(seen));
             if standing == Standing::Unknown {
-                self.claims.note(seen);
+                self.hearsay.note(seen);
             }
             // Nearly always there is nothing to note. Others are noted one after the other: they share
             // the list.
@@ -200,8 +171,8 @@ impl Ledger {
         let keys = || vec![self.holder_key(seen.track, &seen.holder), self.refills_key()];
         let decide = |read: &[Option<String>]| {
             let old: Option<HolderRecord> = parse(read, 0);
-            let claimed = self.claims.of(seen);
-            let (new, standing, ask_again) = HolderRecord::after(old.clone(), seen, claimed);
+            let said = self.hearsay.of(seen);
+            let (new, standing, ask_again) = HolderRecord::after(old.clone(), seen, said);
             let mut writes = Vec::new();
             if let Some(record) = new.filter(|new| old.as_ref() != Some(new)) {
                 writes.push(Write::set(self.holder_key(seen.track, &seen.holder), print(&record)));
@@ -215,7 +186,9 @@ impl Ledger {
             }
             (standing, writes)
         };
-        self.change(keys, decide).await
+        let standing = self.change(keys, decide).await?;
+        self.hearsay.forget(seen);
+        Ok(standing)
     }
 
     /// Puts a holder on the list. Without a store it is asked for all that it has proved, whatever store it

@@ -9,7 +9,7 @@ use hmac_propagator::propagator::{Builder, Ensure, Propagator, Revoke};
 use hmac_propagator_support::{Redis, RedisOptions, eventually};
 use serde_json::{Value, json};
 
-use crate::help::{ack, apply, fresh_id, hash_of, now_ms};
+use crate::help::{StepClock, ack, apply, fresh_id, hash_of, now_ms};
 use crate::mesh::{
     Full, Mesh, SOON, Store, client_id, directory_of, is_announcement, propagation_secret_text,
     queue, queue_name, ready, secret, seen,
@@ -259,17 +259,105 @@ async fn a_target_that_names_no_store_is_asked_again_on_demand_under_the_same_id
     authority.becomes("one", "b", RowStatus::Success).await;
 }
 
+/// What a target says when it has another store than before.
+fn announced(sender: &str, secret: &str, store: &str) -> Value {
+    let id = fresh_id();
+    json!({
+        "eventId": id, "ts": now_ms(), "propagationSecret": secret, "senderAmqpQueue": sender,
+        "op": "credential.ack", "ackEventId": id, "ackResult": "applied", "ackReason": null,
+        "store": {"track": "http", "id": store},
+    })
+}
+
+/// The answer of `b` to an event, out of a store.
+fn answered(event: &Value, store: &str) -> Value {
+    let mut answer = ack(event, "b");
+    answer["store"] = json!({"track": "http", "id": store});
+    answer
+}
+
+/// Two names of a store, of which the second may be late, and an answer that is not there yet: no row can be asked.
+#[tokio::test]
+async fn a_target_is_asked_which_store_it_has_as_soon_as_a_row_can_be_asked() {
+    let (mesh, store) = (Mesh::new().await, Store::start().await);
+    let authority = mesh.full("a", &store, &["b"]).await;
+    let mut events = authority.peer.events();
+    let (first, second) = (fresh_id(), fresh_id());
+    authority.ensure("one", &["b"]).await;
+    authority.sync().await;
+    let event = mesh.take("b").await;
+    for name in [&first, &second] {
+        mesh.send("a", &announced("b", &propagation_secret_text("a"), name)).await;
+    }
+    seen(&mut events, |event| matches!(event, Event::TargetStoreReplaced { .. }).then_some(()))
+        .await;
+    assert_eq!(authority.sync().await.targets_published, 0);
+    mesh.send("a", &answered(&event, &second)).await;
+    authority.becomes("one", "b", RowStatus::Success).await;
+    assert_eq!(authority.sync().await.targets_published, 1);
+    // The answer tells; nothing is left to ask.
+    mesh.send("a", &answered(&mesh.take("b").await, &second)).await;
+    authority.becomes("one", "b", RowStatus::Success).await;
+    assert_eq!(authority.sync().await.targets_published, 0);
+}
+
+#[tokio::test]
+async fn after_ten_minutes_without_a_row_that_can_be_asked_nobody_waits_for_one() {
+    let (mesh, store) = (Mesh::new().await, Store::start().await);
+    let clock = StepClock::default();
+    let builder = clock.clone();
+    let authority = mesh.full_with("a", &store, directory_of(&["b"]), |b| b.clock(builder)).await;
+    let mut events = authority.peer.events();
+    for _ in 0..2 {
+        mesh.send("a", &announced("b", &propagation_secret_text("a"), &fresh_id())).await;
+    }
+    seen(&mut events, |event| matches!(event, Event::TargetStoreReplaced { .. }).then_some(()))
+        .await;
+    let listed = async || {
+        authority.sync().await;
+        let list: Option<String> =
+            store.redis.command(&["GET", "propagation:refill"]).await.unwrap();
+        list.is_some_and(|list| list.contains(r#""holder":"b""#))
+    };
+    assert!(listed().await);
+    clock.step(599_000);
+    assert!(listed().await);
+    clock.step(2_000);
+    assert!(!listed().await);
+}
+
+/// It cannot sign, so that what it said before its first answer proved nothing; but it said it.
+#[tokio::test]
+async fn an_answer_that_is_older_than_what_a_receive_only_target_has_said_does_not_count() {
+    let (mesh, store) = (Mesh::new().await, Store::start().await);
+    let authority = mesh.full_with("a", &store, directory_of(&[]), patient_for_a_second).await;
+    let secret = crate::mesh::propagation_secret("b");
+    authority.management.add_receive_only_target(queue("b"), secret);
+    let mut events = authority.peer.events();
+    let (old, new) = (fresh_id(), fresh_id());
+    authority.ensure("one", &["b"]).await;
+    authority.sync().await;
+    let event = mesh.take("b").await;
+    let unsigned = |mut answer: Value| {
+        answer["propagationSecret"] = "".into();
+        answer
+    };
+    mesh.send("a", &announced("b", "", &new)).await;
+    mesh.drained("a").await;
+    mesh.send("a", &unsigned(answered(&event, &old))).await;
+    seen(&mut events, |event| matches!(event, Event::AckOutdated { .. }).then_some(())).await;
+    assert_eq!(authority.status("one", "b"), RowStatus::Sent);
+    mesh.send("a", &unsigned(answered(&event, &new))).await;
+    authority.becomes("one", "b", RowStatus::Success).await;
+    assert_eq!(authority.row("one", "b").store.unwrap().as_str(), new);
+}
+
 /// An authority that has lost its books hears of the target's new store first, and then, late, an answer out of the old
 /// one. Nothing tells which of the two is the newer one, so the target has to be asked.
 #[tokio::test]
 async fn a_late_answer_out_of_a_store_that_nobody_remembers_does_not_hide_that_it_is_gone() {
     let (mesh, store) = (Mesh::new().await, Store::start().await);
     let authority = mesh.full_with("a", &store, directory_of(&["b"]), patient_for_a_second).await;
-    let answered = |event: &Value, store: &str| {
-        let mut answer = ack(event, "b");
-        answer["store"] = json!({"track": "http", "id": store});
-        answer
-    };
     let (old, new) = (fresh_id(), fresh_id());
     authority.ensure("one", &["b"]).await;
     authority.sync().await;
@@ -283,13 +371,7 @@ async fn a_late_answer_out_of_a_store_that_nobody_remembers_does_not_hide_that_i
         (authority.status("one", "b") == RowStatus::Sent).then_some(())
     });
     asked.await;
-    let id = fresh_id();
-    let announcement = json!({
-        "eventId": id, "ts": now_ms(), "propagationSecret": propagation_secret_text("a"),
-        "senderAmqpQueue": "b", "op": "credential.ack", "ackEventId": id, "ackResult": "applied",
-        "ackReason": null, "store": {"track": "http", "id": new},
-    });
-    mesh.send("a", &announcement).await;
+    mesh.send("a", &announced("b", &propagation_secret_text("a"), &new)).await;
     mesh.drained("a").await;
     authority.sync().await;
     // The answer that was on its way.
@@ -316,14 +398,7 @@ async fn a_late_answer_out_of_a_store_that_nobody_remembers_does_not_hide_that_i
 #[tokio::test]
 async fn who_cannot_prove_to_be_the_target_cannot_have_it_asked_again() {
     let mut settled = Settled::new(Redis::start().await.unwrap()).await;
-    let announce = |sender: &str, secret: &str| {
-        let id = fresh_id();
-        json!({
-            "eventId": id, "ts": now_ms(), "propagationSecret": secret, "senderAmqpQueue": sender,
-            "op": "credential.ack", "ackEventId": id, "ackResult": "applied", "ackReason": null,
-            "store": {"track": "http", "id": fresh_id()},
-        })
-    };
+    let announce = |sender: &str, secret: &str| announced(sender, secret, &fresh_id());
     settled.mesh.send("a", &announce("b", "")).await;
     settled.mesh.send("a", &announce("b", "not the secret of a")).await;
     for _ in 0..2 {

@@ -69,6 +69,13 @@ impl Process {
         self.pid
     }
 
+    /// The processes that it has started.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let list = format!("/proc/{0}/task/{0}/children", self.pid);
+        let list = fs::read_to_string(list).unwrap_or_default();
+        list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
     /// Ends it with SIGKILL and waits until it is gone.
     pub(crate) async fn kill(mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else {
@@ -174,6 +181,16 @@ impl Drop for Process {
             let _ = child.wait();
         }
     }
+}
+
+/// Waits until processes that nobody here has started have ended, be it that nobody has taken note of it.
+pub(crate) async fn wait_for_end(pids: &[u32], within: Duration) -> Result<()> {
+    let has_ended = |pid: &u32| {
+        let state = state_of(&PathBuf::from(format!("/proc/{pid}/status")));
+        state.is_none_or(|state| state == "Z" || state == "X")
+    };
+    let ended = poll(within, || std::future::ready(pids.iter().all(has_ended).then_some(())));
+    ended.await.ok_or_else(|| Error::new(format!("not all of {pids:?} ended within {within:?}")))
 }
 
 /// Finds `name` in `directories` and then in `PATH`.

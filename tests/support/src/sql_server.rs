@@ -1,13 +1,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
 use crate::error::{Context, Error, Result};
 use crate::ports::{free_ports, token};
-use crate::process::{Process, Program, find, give_away};
+use crate::process::{Process, Program, find, give_away, wait_for_end};
 use crate::scratch::Scratch;
 
 const START: Duration = Duration::from_secs(60);
@@ -146,7 +146,11 @@ impl SqlServer {
     /// When it is not a private one or not running.
     pub async fn kill(&self) -> Result<()> {
         let process = self.private()?.process.lock().await.take();
-        process.ok_or_else(|| Error::new("the database server is not running"))?.kill().await
+        let process = process.ok_or_else(|| Error::new("the database server is not running"))?;
+        // Its children outlive it for a moment, and as long as they do it cannot be started again.
+        let children = process.children();
+        process.kill().await?;
+        wait_for_end(&children, START).await
     }
 
     /// Starts a private server again after [`kill`](Self::kill), with its data.
@@ -160,25 +164,16 @@ impl SqlServer {
         if slot.is_some() {
             return Err(Error::new("the database server is running already"));
         }
-        // The children of a killed server outlive it for a moment, and as long as they do another one ends at once.
-        let deadline = Instant::now() + START;
-        loop {
-            let mut process = Process::start(&private.server(self.kind)?).await?;
-            let ready = process.wait_until_ready(START, || async {
-                match client(self.kind, &self.base, "SELECT 1") {
-                    Ok(asking) => run(asking).await.is_ok(),
-                    Err(_) => false,
-                }
-            });
-            match ready.await.context(format_args!("{:?}", self.kind)) {
-                Ok(()) => {
-                    *slot = Some(process);
-                    return Ok(());
-                }
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        let mut process = Process::start(&private.server(self.kind)?).await?;
+        let ready = process.wait_until_ready(START, || async {
+            match client(self.kind, &self.base, "SELECT 1") {
+                Ok(asking) => run(asking).await.is_ok(),
+                Err(_) => false,
             }
-        }
+        });
+        ready.await.context(format_args!("{:?}", self.kind))?;
+        *slot = Some(process);
+        Ok(())
     }
 
     async fn initialise(&self) -> Result<()> {

@@ -204,7 +204,7 @@ async fn add(
     let operator = Operator::open(common).await?;
     let added = operator.management.add_target(new).await;
     added.map_err(|error| failure::of_operator("cannot add the target", error))?;
-    tell(&operator, "target.create", "added", &target)
+    tell(&operator, "target.create", &format!("added {target}"), &target)
 }
 
 async fn change(
@@ -231,14 +231,14 @@ async fn change(
     let operator = Operator::open(common).await?;
     let changed = operator.management.change_target(&target, change).await;
     changed.map_err(|error| failure::of_operator("cannot change the target", error))?;
-    tell(&operator, "target.update", "changed", &target)
+    tell(&operator, "target.update", &format!("changed {target}"), &target)
 }
 
 async fn drop_target(common: &Common, target: &PeerQueue) -> Result<(), Fault> {
     let operator = Operator::open(common).await?;
     let dropped = operator.management.drop_target(target).await;
     dropped.map_err(|error| failure::of_operator("cannot drop the target", error))?;
-    tell(&operator, "target.delete", "dropped", target)
+    tell(&operator, "target.delete", &format!("dropped {target}"), target)
 }
 
 async fn resend(common: &Common, target: &PeerQueue) -> Result<(), Fault> {
@@ -252,15 +252,12 @@ async fn resend(common: &Common, target: &PeerQueue) -> Result<(), Fault> {
     let wanted = driver.propagator.resend(target.clone()).await;
     driver.close().await;
     wanted.map_err(|error| failure::of_library("cannot ask the target again", error))?;
-    if operator.json {
-        return tell(&operator, "target.resend", "", target);
-    }
-    output::line(&format!("{target} will be asked again"))
+    tell(&operator, "target.resend", &format!("{target} will be asked again"), target)
 }
 
-fn tell(operator: &Operator, op: &str, word: &str, target: &PeerQueue) -> Result<(), Fault> {
+fn tell(operator: &Operator, op: &str, line: &str, target: &PeerQueue) -> Result<(), Fault> {
     if operator.json {
         return output::json(&json!({ "op": op, "targetAmqpQueue": target }));
     }
-    output::line(&format!("{word} {target}"))
+    output::line(line)
 }

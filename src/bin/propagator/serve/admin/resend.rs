@@ -6,9 +6,10 @@ use axum::http::StatusCode;
 use hmac_propagator::id::PeerQueue;
 use hmac_propagator::management::Management;
 use hmac_propagator::management::sql::OperatorError;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::targets::TargetDone;
 use crate::serve::app::App;
 use crate::serve::body::Body;
 use crate::serve::events::Told;
@@ -22,21 +23,13 @@ pub(crate) struct ResendRequest {
     target_amqp_queue: PeerQueue,
 }
 
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct WillResend {
-    target_amqp_queue: String,
-    /// `target.resend`
-    op: &'static str,
-}
-
 /// Has a target asked again for all that it has confirmed: what it still holds it confirms once more,
 /// what it has lost it takes anew. The next sync does it.
 #[utoipa::path(
     post, path = "/admin/resend", tag = "admin", request_body = ResendRequest,
     security(("bearer" = [])),
     responses(
-        (status = 201, body = WillResend),
+        (status = 201, body = TargetDone),
         (status = 400, description = "A field cannot be read", body = ProblemBody),
         (status = 401, body = ProblemBody, description = "No token"),
         (status = 404, description = "Not in the directory", body = ProblemBody),
@@ -49,7 +42,7 @@ pub(crate) struct WillResend {
 pub(super) async fn resend(
     State(app): State<App>,
     Body(ResendRequest { target_amqp_queue: target }): Body<ResendRequest>,
-) -> Result<(StatusCode, Json<WillResend>), Problem> {
+) -> Result<(StatusCode, Json<TargetDone>), Problem> {
     let known = app.management()?.fetch_peers().await.map_err(OperatorError::from)?;
     if !known.contains(&target) {
         return Err(OperatorError::UnknownTarget(target).into());
@@ -57,6 +50,6 @@ pub(super) async fn resend(
     app.propagator.resend(target.clone()).await?;
     app.feed.tell(&Told::resend_wanted(&target));
     app.syncs.soon();
-    let done = WillResend { target_amqp_queue: target.into(), op: "target.resend" };
+    let done = TargetDone { target_amqp_queue: target.into(), op: "target.resend" };
     Ok((StatusCode::CREATED, Json(done)))
 }

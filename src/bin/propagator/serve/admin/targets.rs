@@ -40,13 +40,13 @@ impl<'de> Deserialize<'de> for SharedSecret {
     }
 }
 
-/// What became of the directory.
+/// What was done about a target.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TargetDone {
-    target_amqp_queue: String,
-    /// `target.create`, `target.update` or `target.delete`.
-    op: &'static str,
+    pub(super) target_amqp_queue: String,
+    /// `target.create`, `target.update`, `target.delete` or `target.resend`.
+    pub(super) op: &'static str,
 }
 
 /// Adds a peer to the directory, or changes it.
