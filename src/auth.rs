@@ -54,3 +54,4 @@ pub use proxies::TrustedProxies;
 pub use refusal::RefusalCode;
 pub use request::{RequestToSign, generate_nonce, parse_timestamp};
 pub use sign::SigningKey;
+pub(crate) use sign::Tag;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,10 +69,10 @@ impl From<PeerQueue> for String {
 }
 
 /// Whose credential it is: 1 to 256 bytes, not blank, no control characters. Kept as given; a
-/// verifier compares it with the trimmed header.
+/// verifier compares it with the trimmed header. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ClientId(String);
+pub struct ClientId(Arc<str>);
 
 impl ClientId {
     /// Longest accepted id, in bytes.
@@ -82,20 +83,18 @@ impl ClientId {
     /// # Errors
     /// `InvalidOptions` when it is blank, too long or has a control character.
     pub fn new(id: impl Into<String>) -> Result<Self> {
-        let id = id.into();
-        if id.trim().is_empty() || id.len() > Self::MAX_LEN || id.chars().any(char::is_control) {
-            return Err(Error::invalid(
-                "clientId",
-                "1 to 256 bytes, not blank, without control characters",
-            ));
-        }
-        Ok(Self(id))
+        id.into().parse()
     }
 
     /// The id as it stands in messages and stores.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The text, shared.
+    pub(crate) fn text(&self) -> Arc<str> {
+        self.0.clone()
     }
 }
 
@@ -108,20 +107,26 @@ impl fmt::Display for ClientId {
 impl FromStr for ClientId {
     type Err = Error;
     fn from_str(id: &str) -> Result<Self> {
-        Self::new(id)
+        if id.trim().is_empty() || id.len() > Self::MAX_LEN || id.chars().any(char::is_control) {
+            return Err(Error::invalid(
+                "clientId",
+                "1 to 256 bytes, not blank, without control characters",
+            ));
+        }
+        Ok(Self(id.into()))
     }
 }
 
 impl TryFrom<String> for ClientId {
     type Error = Error;
     fn try_from(id: String) -> Result<Self> {
-        Self::new(id)
+        id.parse()
     }
 }
 
 impl From<ClientId> for String {
     fn from(id: ClientId) -> Self {
-        id.0
+        id.0.as_ref().to_owned()
     }
 }
 

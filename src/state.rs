@@ -4,6 +4,7 @@
 //! place above it, so an adapter has nothing to decide.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,23 +27,23 @@ pub(crate) const DEFAULT_PREFIX: &str = "propagation";
 /// What stands at a name that was taken.
 const CLAIMED: &str = "1";
 
-/// Where a value stands: a key of its own, or a field of a hash.
+/// Where a value stands: a key of its own, or a field of a hash. Clones share the texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// The key.
-    pub name: String,
+    pub name: Arc<str>,
     /// The field, when the key is a hash.
-    pub field: Option<String>,
+    pub field: Option<Arc<str>>,
 }
 
 impl Key {
     /// A key that holds one value.
-    pub fn value(name: impl Into<String>) -> Self {
+    pub fn value(name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), field: None }
     }
 
     /// A field of a hash.
-    pub fn field(name: impl Into<String>, field: impl Into<String>) -> Self {
+    pub fn field(name: impl Into<Arc<str>>, field: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), field: Some(field.into()) }
     }
 }
@@ -167,7 +168,7 @@ pub trait StateStore: Send + Sync + fmt::Debug + 'static {
     async fn read_and_claim(
         &self,
         keys: &[Key],
-        name: &str,
+        name: String,
         ttl: Duration,
     ) -> Result<(Vec<Option<String>>, bool), StoreError> {
         let values = self.get(keys).await?;

@@ -37,7 +37,7 @@ pub use observe::{VerifierCounts, VerifierEvent, VerifierObserver};
 pub use port::{Admission, Admitted, Held, Now, VerifierStore};
 pub use refusal::Refused;
 
-use crate::auth::{RefusalCode, whitespace};
+use crate::auth::{RefusalCode, Tag, whitespace};
 use crate::clock::Clock;
 use crate::id::{ClientId, Track};
 use builder::Options;
@@ -113,7 +113,7 @@ impl Verifier {
     /// The first of the headers that is missing, malformed or out of time.
     pub fn examine(&self, presented: Presented<'_>) -> Result<Claim, Refused> {
         let examined = Claim::read(presented).and_then(|claim| {
-            self.in_time(&claim)?;
+            self.in_time(&claim, self.now_ms())?;
             Ok(claim)
         });
         examined.map_err(|code| self.refuse(Refused::new(code)))
@@ -158,16 +158,17 @@ impl Verifier {
     ) -> Result<KeyUsed, Refused> {
         // Again, because reading the body took its time: by now the nonce of a copy may have been
         // forgotten.
-        self.in_time(claim)?;
+        let now_ms = self.now_ms();
+        self.in_time(claim, now_ms)?;
         let client_id = claim.client_id.as_ref().ok_or(RefusalCode::UnknownClient)?;
         let question = judge::Question::request(claim, request, self.inner.options.lossy_bodies);
         // What is kept only decides whether to ask for admission at once. A refusal is always judged
         // by what the store holds now.
-        let (known, key, kept) = match self.kept(client_id, &question) {
+        let (known, key, kept) = match self.kept(client_id, &question, now_ms) {
             Some((known, key)) => (known, key, true),
             None => {
                 let known = self.look_up(client_id).await?;
-                let key = self.judge(&known, &question)?;
+                let key = known.judge(&question, self.now_ms())?;
                 (known, key, false)
             }
         };
@@ -184,22 +185,23 @@ impl Verifier {
         client_id: Option<&ClientId>,
         message: &ReceivedMessage<'_>,
     ) -> Result<KeyUsed, Refused> {
-        let question = judge::Question::message(message)?;
+        let tag = message.signature.and_then(Tag::read);
+        let question = judge::Question::message(message, &tag)?;
         let client_id = client_id.ok_or(RefusalCode::UnknownClient)?;
         let known = self.look_up(client_id).await?;
-        Ok(self.judge(&known, &question)?)
+        Ok(known.judge(&question, self.now_ms())?)
     }
 
-    fn in_time(&self, claim: &Claim) -> Result<(), RefusalCode> {
-        let skew = self.inner.clock.now_ms().abs_diff(claim.timestamp_ms);
+    fn now_ms(&self) -> u64 {
+        self.inner.clock.now_ms()
+    }
+
+    fn in_time(&self, claim: &Claim, now_ms: u64) -> Result<(), RefusalCode> {
+        let skew = now_ms.abs_diff(claim.timestamp_ms);
         if skew > self.inner.options.max_skew_ms {
             return Err(RefusalCode::TimestampSkew);
         }
         Ok(())
-    }
-
-    fn judge(&self, known: &Known, question: &judge::Question<'_>) -> Result<KeyUsed, RefusalCode> {
-        known.judge(question, self.inner.clock.now_ms())
     }
 
     async fn look_up(&self, client_id: &ClientId) -> Result<Arc<Known>, Refused> {
@@ -212,9 +214,10 @@ impl Verifier {
         &self,
         client_id: &ClientId,
         question: &judge::Question<'_>,
+        now_ms: u64,
     ) -> Option<(Arc<Known>, KeyUsed)> {
         let known = self.inner.cache.get(client_id)?;
-        let key = self.judge(&known, question).ok()?;
+        let key = known.judge(question, now_ms).ok()?;
         Some((known, key))
     }
 
@@ -229,7 +232,7 @@ impl Verifier {
     ) -> Result<(Option<Arc<Known>>, KeyUsed), Refused> {
         // The timestamp is accepted until it lies `max_skew` back.
         let last = claim.timestamp_ms.saturating_add(self.inner.options.max_skew_ms);
-        let left = Duration::from_millis(last.saturating_sub(self.inner.clock.now_ms()));
+        let left = Duration::from_millis(last.saturating_sub(self.now_ms()));
         let admission = Admission {
             client_id,
             known: known.held(),
@@ -244,7 +247,7 @@ impl Verifier {
             Now::Same => (None, key),
             Now::Changed(held) => {
                 let now = self.known(client_id, held)?;
-                let key = self.judge(&now, question)?;
+                let key = now.judge(question, self.now_ms())?;
                 (Some(now), key)
             }
         };

@@ -40,7 +40,7 @@ impl SigningKey {
     /// Whether a received signature is the one of this request. Digits of either case are accepted.
     #[must_use]
     pub fn verify_request(&self, request: &RequestToSign<'_>, signature: &str) -> bool {
-        verify(signature, || self.request_mac(request))
+        Tag::read(signature).is_some_and(|tag| self.is_tag_of_request(request, &tag))
     }
 
     /// The signature of a message whose hash [`message_sha256`](super::message_sha256) made.
@@ -57,7 +57,21 @@ impl SigningKey {
         message_hash: &HexDigest,
         signature: &str,
     ) -> bool {
-        verify(signature, || self.message_mac(client_id, message_hash))
+        Tag::read(signature)
+            .is_some_and(|tag| self.is_tag_of_message(client_id, message_hash, &tag))
+    }
+
+    pub(crate) fn is_tag_of_request(&self, request: &RequestToSign<'_>, tag: &Tag) -> bool {
+        tag.is_from(self.request_mac(request))
+    }
+
+    pub(crate) fn is_tag_of_message(
+        &self,
+        client_id: &str,
+        message_hash: &HexDigest,
+        tag: &Tag,
+    ) -> bool {
+        tag.is_from(self.message_mac(client_id, message_hash))
     }
 
     fn request_mac(&self, request: &RequestToSign<'_>) -> KeyedMac {
@@ -73,10 +87,21 @@ impl SigningKey {
     }
 }
 
-/// Reading the digits takes time that depends on the received text only, which its sender knows.
-/// The comparison with the secret tag is constant time.
-fn verify(signature: &str, mac: impl FnOnce() -> KeyedMac) -> bool {
-    hex::decode(signature).is_some_and(|tag| mac().verify_slice(&tag).is_ok())
+/// What a signature says. Not shown: it lets its holder in until it is used.
+#[derive(Clone)]
+pub(crate) struct Tag([u8; 32]);
+
+impl Tag {
+    /// `None` for a text that is no signature of anything. Takes time that depends on the received
+    /// text only, which its sender knows.
+    pub(crate) fn read(signature: &str) -> Option<Self> {
+        hex::decode(signature).map(Self)
+    }
+
+    /// In constant time.
+    fn is_from(&self, mac: KeyedMac) -> bool {
+        mac.verify_slice(&self.0).is_ok()
+    }
 }
 
 impl fmt::Debug for SigningKey {

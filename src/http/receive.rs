@@ -7,10 +7,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName};
 use http_body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError};
 
 use super::answer::Answer;
 use crate::auth::{X_CLIENT_ID, X_NONCE, X_SIGNATURE, X_TIMESTAMP};
@@ -77,18 +77,48 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(Answer::TOO_LARGE);
     }
-    let mut whole = pin!(Limited::new(body, limit).collect());
+    let mut whole = pin!(joined(body, limit));
     // Most bodies have arrived with their head: they need no timer.
     let arrived = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
-    let outcome = match arrived {
+    match arrived {
         Poll::Ready(outcome) => outcome,
         Poll::Pending => {
             tokio::time::timeout(timeout, whole).await.map_err(|_| Answer::TOO_SLOW)?
         }
-    };
-    match outcome {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Answer::TOO_LARGE),
-        Err(_) => Err(Answer::UNREADABLE),
     }
+}
+
+/// The data of a body in one piece; it is copied only when it comes in several. Trailers are not
+/// part of what is signed.
+async fn joined<B>(body: B, limit: usize) -> Result<Bytes, Answer>
+where
+    B: Body + Send,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let mut body = pin!(body);
+    let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(mut data) = frame.map_err(unreadable)?.into_data() else {
+            continue;
+        };
+        let length = data.remaining();
+        if length > limit - first.len().max(all.len()) {
+            return Err(Answer::TOO_LARGE);
+        }
+        if first.is_empty() {
+            first = data.copy_to_bytes(length);
+            continue;
+        }
+        if all.is_empty() {
+            all.extend_from_slice(&first);
+        }
+        all.put(data);
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+/// A limit that somebody set around the layer is a limit too.
+fn unreadable(error: impl Into<BoxError>) -> Answer {
+    if error.into().is::<LengthLimitError>() { Answer::TOO_LARGE } else { Answer::UNREADABLE }
 }

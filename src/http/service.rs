@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::uri::PathAndQuery;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{Either, Full};
@@ -58,17 +57,17 @@ where
         let (mut parts, body) = request.into_parts();
         let claim = examine(&settings, &parts);
         Box::pin(async move {
-            match verified(&settings, claim, &parts, body).await {
+            let request = match verified(&settings, &claim, &parts, body).await {
                 Ok((verified, body)) => {
                     parts.extensions.insert(verified);
-                    let request = Request::from_parts(parts, Full::new(body));
-                    Ok(inner.call(request).await?.map(Either::Left))
+                    Request::from_parts(parts, Full::new(body))
                 }
                 Err(answer) => {
                     let protocol = Protocol::of(&parts.headers);
-                    Ok(answer.into_response(protocol).map(Either::Right))
+                    return Ok(answer.into_response(protocol).map(Either::Right));
                 }
-            }
+            };
+            Ok(inner.call(request).await?.map(Either::Left))
         })
     }
 }
@@ -82,7 +81,7 @@ fn examine(settings: &Settings, parts: &Parts) -> Result<Claim, Answer> {
 /// headers were examined, so that nobody can make the server read for nothing.
 async fn verified<B>(
     settings: &Settings,
-    claim: Result<Claim, Answer>,
+    claim: &Result<Claim, Answer>,
     parts: &Parts,
     body: B,
 ) -> Result<(Verified, Bytes), Answer>
@@ -91,16 +90,16 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let claim = claim?;
+    let claim = claim.as_ref().map_err(|answer| *answer)?;
     let body = receive::whole(body, settings.body_limit, settings.body_timeout).await?;
     let target = settings.target(parts);
     let request = ReceivedRequest {
         method: parts.method.as_str(),
-        target: target.path_and_query().map(PathAndQuery::as_str).unwrap_or_default(),
+        target: &target,
         body: &body,
         client_address: settings.client_address(parts),
     };
-    let verified = settings.verifier.verify_request(&claim, &request).await?;
+    let verified = settings.verifier.verify_request(claim, &request).await?;
     Ok((verified, body))
 }
 

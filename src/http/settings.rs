@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::Uri;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use tower_layer::Layer;
 
 use super::receive::FORWARDED_FOR;
@@ -86,9 +87,12 @@ impl HmacLayer {
 }
 
 impl Settings {
-    /// The URI that the client asked for.
-    pub(super) fn target<'a>(&self, parts: &'a Parts) -> Cow<'a, Uri> {
-        (self.target)(parts).map_or(Cow::Borrowed(&parts.uri), Cow::Owned)
+    /// Path and query that the client asked for.
+    pub(super) fn target<'a>(&self, parts: &'a Parts) -> Cow<'a, str> {
+        match (self.target)(parts) {
+            None => Cow::Borrowed(path_and_query(&parts.uri)),
+            Some(uri) => Cow::Owned(path_and_query(&uri).to_owned()),
+        }
     }
 
     pub(super) fn client_address(&self, parts: &Parts) -> Option<ClientAddress> {
@@ -97,6 +101,10 @@ impl Settings {
         let forwarded = forwarded.map(|value| value.to_str().unwrap_or_default());
         self.proxies.client_address((self.peer)(parts), forwarded)
     }
+}
+
+fn path_and_query(uri: &Uri) -> &str {
+    uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default()
 }
 
 impl<S> Layer<S> for HmacLayer {

@@ -181,7 +181,7 @@ impl Disk {
             .and_then(Result::ok)
             .and_then(|mut outcomes| outcomes.pop())
             .unwrap_or(Committed::Conflict);
-        let first = keys.first().map_or("", |key| key.name.as_str());
+        let first = keys.first().map_or("", |key| &*key.name);
         world.note(format_args!("{by} writes {first} and {} more: {committed:?}", keys.len()));
         if committed == Committed::Done {
             self.check(world, transaction, &before);
@@ -194,7 +194,7 @@ impl Disk {
         let mut record = None;
         let mut cursor = None;
         for (write, before) in transaction.writes.iter().zip(before) {
-            let name = write.key.name.as_str();
+            let name = &*write.key.name;
             let before = before.as_deref();
             if let Some(rest) = name.strip_prefix("propagation:last-seen:") {
                 cursor = key_of(rest).zip(write.value.as_deref()).map(|both| (both, before));

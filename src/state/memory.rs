@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -18,8 +19,8 @@ pub struct MemoryState {
 
 #[derive(Clone, Default)]
 struct Tables {
-    values: HashMap<String, (String, Option<Instant>)>,
-    hashes: HashMap<String, BTreeMap<String, String>>,
+    values: HashMap<Arc<str>, (String, Option<Instant>)>,
+    hashes: HashMap<Arc<str>, BTreeMap<Arc<str>, String>>,
     /// With how many values the passed ones are looked for again.
     sweep_at: usize,
 }
@@ -59,9 +60,9 @@ impl MemoryState {
     pub(crate) fn names(&self) -> Vec<String> {
         let tables = self.lock();
         let mut names: Vec<_> = tables.values.keys().cloned().collect();
-        names.retain(|name| tables.read(&Key::value(name.as_str())).is_some());
+        names.retain(|name| tables.read(&Key::value(name.clone())).is_some());
         names.sort();
-        names
+        names.iter().map(ToString::to_string).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
@@ -149,14 +150,12 @@ impl StateStore for MemoryState {
         let Some(fields) = tables.hashes.get(hash) else {
             return Ok((Vec::new(), None));
         };
-        let page: Vec<_> = match after {
-            Some(after) => fields
-                .range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))
-                .take(PAGE)
-                .map(|(field, value)| (field.clone(), value.clone()))
-                .collect(),
-            None => fields.iter().take(PAGE).map(|(f, v)| (f.clone(), v.clone())).collect(),
-        };
+        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let page: Vec<_> = fields
+            .range::<str, _>((from, Bound::Unbounded))
+            .take(PAGE)
+            .map(|(field, value)| (field.to_string(), value.clone()))
+            .collect();
         let next = (page.len() == PAGE).then(|| page.last().map(|(f, _)| f.clone())).flatten();
         Ok((page, next))
     }

@@ -134,11 +134,11 @@ impl StateStore for RedisState {
         for transaction in transactions {
             call.arg(transaction.checks.len()).arg(transaction.writes.len());
             for check in &transaction.checks {
-                call.key(&check.key.name).arg(place(&check.key)).arg(operand(&check.expected));
+                call.key(&*check.key.name).arg(place(&check.key)).arg(operand(&check.expected));
             }
             for write in &transaction.writes {
                 let ttl = write.ttl.map_or(0, |ttl| ttl.as_millis().max(1));
-                call.key(&write.key.name)
+                call.key(&*write.key.name)
                     .arg(place(&write.key))
                     .arg(operand(&write.value))
                     .arg(ttl.to_string());
@@ -154,7 +154,7 @@ impl StateStore for RedisState {
     async fn read_and_claim(
         &self,
         keys: &[Key],
-        name: &str,
+        name: String,
         ttl: Duration,
     ) -> Result<(Vec<Option<String>>, bool), StoreError> {
         self.claims.send(Ask::new(keys, name, ttl)).await
@@ -215,7 +215,7 @@ fn reads(keys: &[Key]) -> (Vec<Cmd>, Vec<usize>) {
         match &key.field {
             Some(field) => hashes.entry(&key.name).or_default().push((index, field)),
             None => {
-                plain.arg(&key.name);
+                plain.arg(&*key.name);
                 order.push(index);
             }
         }

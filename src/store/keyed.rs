@@ -1,6 +1,7 @@
 //! Credentials and their cursors in a [`StateStore`], in the layout that other implementations
 //! share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,7 +27,7 @@ pub struct KeyedCredentialStore<S> {
     track: Track,
     namespace: String,
     /// Made once, because each verified request needs it.
-    records: String,
+    records: Arc<str>,
     state_prefix: String,
     backup_ttl: Duration,
 }
@@ -45,7 +46,7 @@ impl<S: StateStore> KeyedCredentialStore<S> {
         Self {
             state,
             track,
-            records: format!("{namespace}:clients"),
+            records: format!("{namespace}:clients").into(),
             namespace,
             state_prefix: crate::state::DEFAULT_PREFIX.into(),
             backup_ttl: Duration::from_secs(600),
@@ -68,7 +69,7 @@ impl<S: StateStore> KeyedCredentialStore<S> {
     }
 
     pub(crate) fn record_key(&self, client_id: &ClientId) -> Key {
-        Key::field(self.records_name(), client_id.as_str())
+        Key::field(self.records.clone(), client_id.text())
     }
 
     pub(crate) fn backup_key(&self, client_id: &ClientId) -> Key {

@@ -253,8 +253,11 @@ impl Suite<'_> {
                 self.field("read-beside", "absent"),
             ];
             let name = format!("{}:taken:{number}", self.prefix);
-            let (read, free) =
-                self.store.read_and_claim(&keys, &name, Duration::from_secs(3600)).await.unwrap();
+            let (read, free) = self
+                .store
+                .read_and_claim(&keys, name.clone(), Duration::from_secs(3600))
+                .await
+                .unwrap();
             assert_eq!(read, [Some(format!("of {number}")), None, None]);
             (number, free)
         };
@@ -270,7 +273,7 @@ impl Suite<'_> {
         let name = format!("{}:taken-for-a-while", self.prefix);
         let claim = async || {
             let life = Duration::from_millis(50);
-            self.store.read_and_claim(&[], &name, life).await.unwrap().1
+            self.store.read_and_claim(&[], name.clone(), life).await.unwrap().1
         };
         assert!(claim().await);
         let until = Instant::now() + BOUND;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::auth::{ClientAddress, HexDigest, RefusalCode, parse_timestamp, whitespace};
+use crate::auth::{ClientAddress, HexDigest, RefusalCode, Tag, parse_timestamp, whitespace};
 use crate::id::ClientId;
 
 /// The headers of a request, as received; `None` where one is missing.
@@ -24,8 +24,9 @@ pub struct Claim {
     /// `None` for an id that no credential can have.
     pub(super) client_id: Option<ClientId>,
     pub(super) timestamp_ms: u64,
-    pub(super) nonce: String,
-    pub(super) signature: String,
+    pub(super) nonce: Box<str>,
+    /// `None` for a text that no signature can be.
+    pub(super) signature: Option<Tag>,
 }
 
 /// The rest of a request. Exhaustive, because what is signed is frozen by contract.
@@ -63,10 +64,10 @@ impl Claim {
         let timestamp = present(presented.timestamp).ok_or(RefusalCode::MissingTimestamp)?;
         let nonce = present(presented.nonce).ok_or(RefusalCode::MissingNonce)?;
         Ok(Self {
-            client_id: ClientId::new(client_id).ok(),
+            client_id: client_id.parse().ok(),
             timestamp_ms: parse_timestamp(timestamp).ok_or(RefusalCode::InvalidTimestamp)?,
-            nonce: nonce.to_owned(),
-            signature: signature.to_owned(),
+            nonce: nonce.into(),
+            signature: Tag::read(signature),
         })
     }
 

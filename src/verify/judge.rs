@@ -7,7 +7,7 @@ use super::claim::{Claim, ReceivedMessage, ReceivedRequest, present};
 use super::{Held, KeyUsed};
 use crate::auth::{
     AllowList, CanonicalPath, ClientAddress, HexDigest, RefusalCode, RequestToSign, SigningKey,
-    body_sha256, body_sha256_lossy,
+    Tag, body_sha256, body_sha256_lossy,
 };
 
 /// A record, made ready for many requests.
@@ -21,7 +21,8 @@ pub(super) struct Known {
 /// One caller's case.
 pub(super) struct Question<'a> {
     address: Option<ClientAddress>,
-    signature: &'a str,
+    /// `None` for a text that no signature can be.
+    signature: Option<&'a Tag>,
     signed: Signed<'a>,
 }
 
@@ -57,31 +58,36 @@ impl<'a> Question<'a> {
         let path = CanonicalPath::new(request.target).ok();
         Self {
             address: request.client_address,
-            signature: &claim.signature,
+            signature: claim.signature.as_ref(),
             signed: Signed::Request { claim, method: request.method, path, body },
         }
     }
 
-    pub(super) fn message(message: &ReceivedMessage<'a>) -> Result<Self, RefusalCode> {
+    /// With what its signature says.
+    pub(super) fn message(
+        message: &ReceivedMessage<'a>,
+        signature: &'a Option<Tag>,
+    ) -> Result<Self, RefusalCode> {
         let client_id =
             message.client_id.filter(|id| !crate::auth::whitespace::trim(id).is_empty());
         let client_id = client_id.ok_or(RefusalCode::MissingClientId)?;
-        let signature = present(message.signature).ok_or(RefusalCode::MissingSignature)?;
+        present(message.signature).ok_or(RefusalCode::MissingSignature)?;
         let signed = Signed::Message { client_id, hash: message.message_hash };
-        Ok(Self { address: message.client_address, signature, signed })
+        Ok(Self { address: message.client_address, signature: signature.as_ref(), signed })
     }
 
     fn is_signed_with(&self, key: &SigningKey) -> bool {
+        let Some(tag) = self.signature else {
+            return false;
+        };
         match &self.signed {
-            Signed::Message { client_id, hash } => {
-                key.verify_message(client_id, hash, self.signature)
-            }
+            Signed::Message { client_id, hash } => key.is_tag_of_message(client_id, hash, tag),
             Signed::Request { path: None, .. } => false,
             Signed::Request { claim, method, path: Some(path), body } => {
                 let covers = |body: &HexDigest| {
-                    let (timestamp_ms, nonce) = (claim.timestamp_ms, claim.nonce.as_str());
+                    let (timestamp_ms, nonce) = (claim.timestamp_ms, &*claim.nonce);
                     let request = RequestToSign { method, path, timestamp_ms, nonce, body };
-                    key.verify_request(&request, self.signature)
+                    key.is_tag_of_request(&request, tag)
                 };
                 covers(body.digest()) || body.lossy_digest().is_some_and(|digest| covers(&digest))
             }

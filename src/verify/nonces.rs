@@ -59,7 +59,7 @@ impl<S: StateStore> NonceStore for KeyedNonces<S> {
         remember_for: Duration,
     ) -> Result<bool, StoreError> {
         let name = nonce_name(&self.namespace, client_id, nonce, timestamp_ms);
-        self.state.read_and_claim(&[], &name, remember_for).await.map(|(_, unused)| unused)
+        self.state.read_and_claim(&[], name, remember_for).await.map(|(_, unused)| unused)
     }
 }
 

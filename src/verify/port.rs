@@ -164,7 +164,8 @@ impl<S: StateStore> VerifierStore for KeyedCredentialStore<S> {
         client_id: &ClientId,
         with_previous: bool,
     ) -> Result<Option<Held>, StoreError> {
-        held(self.state().get(&self.read_by_verifiers(client_id, with_previous)).await?)
+        let keys = self.read_by_verifiers(client_id, with_previous);
+        held(self.state().get(keys.as_slice()).await?)
     }
 
     async fn admit(&self, admission: &Admission<'_>) -> Result<Admitted, StoreError> {
@@ -172,7 +173,8 @@ impl<S: StateStore> VerifierStore for KeyedCredentialStore<S> {
             *admission;
         let keys = self.read_by_verifiers(client_id, with_previous);
         let nonce = self.nonce_name(client_id, nonce, timestamp_ms);
-        let (values, unused) = self.state().read_and_claim(&keys, &nonce, remember_for).await?;
+        let claimed = self.state().read_and_claim(keys.as_slice(), nonce, remember_for).await;
+        let (values, unused) = claimed?;
         let now = match values.as_slice() {
             [Some(record), backup @ ..] => {
                 let backup = backup.first().and_then(Option::as_ref);
@@ -188,10 +190,30 @@ impl<S: StateStore> VerifierStore for KeyedCredentialStore<S> {
     }
 }
 
+/// Where a client's record stands, and the backup behind it if that counts. Without a list of its
+/// own, because each request needs it.
+enum Read {
+    Record([Key; 1]),
+    WithBackup([Key; 2]),
+}
+
+impl Read {
+    fn as_slice(&self) -> &[Key] {
+        match self {
+            Self::Record(keys) => keys,
+            Self::WithBackup(keys) => keys,
+        }
+    }
+}
+
 impl<S: StateStore> KeyedCredentialStore<S> {
-    fn read_by_verifiers(&self, client_id: &ClientId, with_previous: bool) -> Vec<Key> {
-        let backup = with_previous.then(|| self.backup_key(client_id));
-        [self.record_key(client_id)].into_iter().chain(backup).collect()
+    fn read_by_verifiers(&self, client_id: &ClientId, with_previous: bool) -> Read {
+        let record = self.record_key(client_id);
+        if with_previous {
+            Read::WithBackup([record, self.backup_key(client_id)])
+        } else {
+            Read::Record([record])
+        }
     }
 }
 

@@ -150,7 +150,7 @@ async fn a_record_of_another_type_concerns_its_own_client_only() {
         let odd = index.is_multiple_of(10);
         let key = Key::field(if odd { "text" } else { "fields" }, "f");
         let name = format!("claimed:{index}");
-        let claimed = state.read_and_claim(&[key], &name, Duration::from_secs(60)).await;
+        let claimed = state.read_and_claim(&[key], name, Duration::from_secs(60)).await;
         match claimed {
             Ok((read, free)) => !odd && free && read == [Some("v".to_owned())],
             Err(error) => odd && !error.is_transient(),
@@ -167,9 +167,8 @@ async fn callers_that_come_together_share_round_trips_and_one_that_gives_up_stop
     state.ping().await.unwrap();
     let () = http.redis.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
     let life = Duration::from_secs(60);
-    let names: Vec<String> = (0..300).map(|number| format!("together:{number}")).collect();
-    let mut claims: Vec<_> =
-        names.iter().map(|name| state.read_and_claim(&[], name, life)).collect();
+    let names = (0..300).map(|number| format!("together:{number}"));
+    let mut claims: Vec<_> = names.map(|name| state.read_and_claim(&[], name, life)).collect();
     // The first one is on its way, and nobody waits for it any more.
     let first = claims.remove(0);
     assert!(first.now_or_never().is_none());

@@ -12,10 +12,18 @@ use super::store_error;
 use crate::error::StoreError;
 use crate::state::{CLAIMED, Key};
 
-/// What one caller asks for.
+/// What one caller asks for. It waits among others: what can be made when the batch is made is not
+/// made before.
 pub(super) struct Ask {
-    keys: Vec<Key>,
-    claim: Cmd,
+    keys: Keys,
+    name: String,
+    ttl_ms: u64,
+}
+
+/// Nearly always one, which then needs no list.
+enum Keys {
+    One(Key),
+    Other(Box<[Key]>),
 }
 
 /// What it is told: the values of its keys, and whether the name was free.
@@ -53,23 +61,38 @@ struct Reads<'a> {
 }
 
 impl Ask {
-    pub(super) fn new(keys: &[Key], name: &str, ttl: Duration) -> Self {
-        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut claim = Cmd::with_capacity(6, name.len() + 32);
-        claim.arg("SET").arg(name).arg(CLAIMED).arg("NX").arg("PX").arg(ttl);
-        Self { keys: keys.to_vec(), claim }
+    pub(super) fn new(keys: &[Key], name: String, ttl: Duration) -> Self {
+        let keys = match keys {
+            [key] => Keys::One(key.clone()),
+            keys => Keys::Other(keys.into()),
+        };
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
+        Self { keys, name, ttl_ms }
+    }
+
+    fn keys(&self) -> &[Key] {
+        match &self.keys {
+            Keys::One(key) => std::slice::from_ref(key),
+            Keys::Other(keys) => keys,
+        }
+    }
+
+    fn claim(&self) -> Cmd {
+        let mut claim = Cmd::with_capacity(6, self.name.len() + 32);
+        claim.arg("SET").arg(&self.name).arg(CLAIMED).arg("NX").arg("PX").arg(self.ttl_ms);
+        claim
     }
 }
 
 impl Batch {
-    pub(super) fn of(asks: Vec<Ask>) -> Self {
+    pub(super) fn of(asks: &[Ask]) -> Self {
         let mut reads = Reads::default();
-        let places = asks.iter().flat_map(|ask| &ask.keys).map(|key| reads.place(key)).collect();
+        let places = asks.iter().flat_map(Ask::keys).map(|key| reads.place(key)).collect();
         let reads = reads.commands;
-        let keys = asks.iter().map(|ask| ask.keys.len()).collect();
+        let keys = asks.iter().map(|ask| ask.keys().len()).collect();
         let shares = Shares { reads: reads.len(), keys, places };
         let mut pipeline = Pipeline::with_capacity(reads.len() + asks.len());
-        for command in reads.into_iter().chain(asks.into_iter().map(|ask| ask.claim)) {
+        for command in reads.into_iter().chain(asks.iter().map(Ask::claim)) {
             pipeline.add_command(command);
         }
         Self { pipeline, shares }
@@ -162,7 +185,7 @@ mod tests {
     const LIFE: Duration = Duration::from_secs(1);
 
     fn ask(keys: &[Key], name: &str) -> Ask {
-        Ask::new(keys, name, LIFE)
+        Ask::new(keys, name.to_owned(), LIFE)
     }
 
     fn record(client: &str) -> Key {
@@ -199,7 +222,7 @@ mod tests {
     #[test]
     fn a_key_is_read_once_and_everybody_who_asked_is_told() {
         let backup = Key::value("backup");
-        let batch = Batch::of(vec![
+        let batch = Batch::of(&[
             ask(&[record("a")], "1"),
             ask(&[record("b"), backup.clone()], "2"),
             ask(&[], "3"),
@@ -239,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_the_server_refuses_concerns_only_those_who_asked_for_it() {
-        let batch = Batch::of(vec![
+        let batch = Batch::of(&[
             ask(&[record("a"), Key::value("refused")], "1"),
             ask(&[record("a")], "2"),
             ask(&[Key::field("text", "f")], "3"),
@@ -260,14 +283,14 @@ mod tests {
 
     #[test]
     fn a_record_that_is_no_text_concerns_its_own_client_only() {
-        let batch = Batch::of(vec![ask(&[record("a")], "1"), ask(&[record("b")], "2")]);
+        let batch = Batch::of(&[ask(&[record("a")], "1"), ask(&[record("b")], "2")]);
         let answers: [&[u8]; 3] = [b"*2\r\n$1\r\n\xff\r\n$2\r\nrb\r\n", b"+OK\r\n", b"+OK\r\n"];
         assert_eq!(told(batch, &answers), [Err(false), Ok((vec![some("rb")], true))]);
     }
 
     #[test]
     fn nobody_is_let_through_by_an_answer_that_is_missing() {
-        let batch = || Batch::of(vec![ask(&[record("a"), record("b")], "1")]);
+        let batch = || Batch::of(&[ask(&[record("a"), record("b")], "1")]);
         let short: [&[u8]; 2] = [b"*1\r\n$2\r\nra\r\n", b"+OK\r\n"];
         assert_eq!(told(batch(), &short), [Err(false)]);
         assert_eq!(told(batch(), &short[..1]), [Err(false)]);

@@ -3,7 +3,7 @@
 //! A busy verifier has many requests under way, and each needs one answer. While a batch waits for
 //! its answers, newcomers gather and go out together when it is back: one write, one read and one
 //! wake-up for all of them, where each on its own would have cost as much. A caller that finds
-//! nothing under way goes out at once.
+//! little under way goes out at once.
 //!
 //! Only callers on one Tokio runtime wait for each other: a runtime that nobody drives at the moment
 //! holds up nobody else's.
@@ -21,9 +21,9 @@ use super::batch::{Ask, Batch, Told};
 use super::store_error;
 use crate::error::StoreError;
 
-/// How many batches may wait for answers at once. The second fills the time in which the server
-/// works on the first; with more, batches would be smaller and nothing faster.
-const UNDER_WAY: usize = 2;
+/// While fewer callers than this wait for answers the next one goes out at once: with few, nobody
+/// waits for another's answer. With more, newcomers gather, because large batches cost less.
+const FEW: usize = 8;
 
 /// Most callers of one batch: bounds how long the first waits for the last one's commands.
 const LARGEST: usize = 256;
@@ -42,6 +42,7 @@ type Queues = Arc<Mutex<HashMap<Id, Queue>>>;
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Caller>,
+    /// How many callers' turns it is.
     under_way: usize,
 }
 
@@ -71,14 +72,14 @@ impl Claims {
             let mut queues = lock(&self.queues);
             let queue = queues.entry(runtime.id()).or_default();
             queue.waiting.push(Caller { ask, since: Instant::now(), answer });
-            let starts = queue.under_way < UNDER_WAY;
+            let starts = queue.under_way < FEW;
             queue.under_way += usize::from(starts);
             starts
         };
         if starts {
             // A task of its own, so that a caller that gives up does not take others with it.
             let (queues, patience) = (self.queues.clone(), self.patience);
-            let turn = Turn { runtime: runtime.id(), queues, patience, given_back: false };
+            let turn = Turn { runtime: runtime.id(), queues, patience, callers: 1 };
             runtime.spawn(turn.run(self.connection.clone()));
         }
         let ended = |_| StoreError::transient("the connection to Redis was closed");
@@ -97,7 +98,8 @@ struct Turn {
     runtime: Id,
     queues: Queues,
     patience: Duration,
-    given_back: bool,
+    /// How many callers it counts for: the one who started it, and then those of its batch.
+    callers: usize,
 }
 
 impl Turn {
@@ -111,22 +113,22 @@ impl Turn {
     /// Who goes next. When that is nobody the turn is given back in the same moment, so that whoever
     /// comes then starts one.
     fn next(&mut self) -> Option<Vec<Caller>> {
-        let mut queues = lock(&self.queues);
-        let waiting = &mut queues.entry(self.runtime).or_default().waiting;
+        let queues = self.queues.clone();
+        let mut queues = lock(&queues);
+        let queue = queues.entry(self.runtime).or_default();
         // Who gave up meanwhile must not use up a name.
-        waiting.retain(|caller| !caller.answer.is_closed());
-        self.dismiss_late(waiting);
-        if waiting.is_empty() {
-            self.given_back = true;
-            give_back(&mut queues, self.runtime);
-            return None;
-        }
-        let later = match waiting.len() {
+        queue.waiting.retain(|caller| !caller.answer.is_closed());
+        self.dismiss_late(&mut queue.waiting);
+        let later = match queue.waiting.len() {
             // Room for as many again, since the next batch will be about as large.
             all @ ..=LARGEST => Vec::with_capacity(all),
-            _ => waiting.split_off(LARGEST),
+            _ => queue.waiting.split_off(LARGEST),
         };
-        Some(std::mem::replace(waiting, later))
+        let callers = std::mem::replace(&mut queue.waiting, later);
+        queue.under_way += callers.len();
+        self.give_back(&mut queues);
+        self.callers = callers.len();
+        (!callers.is_empty()).then_some(callers)
     }
 
     /// Tells those whose patience has run out. They stand in the order in which they came.
@@ -138,23 +140,25 @@ impl Turn {
             let _ = caller.answer.send(Err(busy));
         }
     }
+
+    /// Counts for nobody any more. A queue goes with its last turn: without one nobody is left to
+    /// send what waits, and with the queue go its callers, who are told.
+    fn give_back(&mut self, queues: &mut HashMap<Id, Queue>) {
+        if let Some(queue) = queues.get_mut(&self.runtime) {
+            queue.under_way -= std::mem::take(&mut self.callers);
+            if queue.under_way == 0 {
+                queues.remove(&self.runtime);
+            }
+        }
+    }
 }
 
 /// For a task that did not come to its end, because its runtime did.
 impl Drop for Turn {
     fn drop(&mut self) {
-        if !self.given_back {
-            give_back(&mut lock(&self.queues), self.runtime);
-        }
-    }
-}
-
-/// Without a turn nobody is left to send what waits: with the queue go its callers, who are told.
-fn give_back(queues: &mut HashMap<Id, Queue>, runtime: Id) {
-    if let Some(queue) = queues.get_mut(&runtime) {
-        queue.under_way -= 1;
-        if queue.under_way == 0 {
-            queues.remove(&runtime);
+        if self.callers > 0 {
+            let queues = self.queues.clone();
+            self.give_back(&mut lock(&queues));
         }
     }
 }
@@ -167,7 +171,7 @@ fn lock(queues: &Queues) -> MutexGuard<'_, HashMap<Id, Queue>> {
 async fn exchange(connection: &mut ConnectionManager, callers: Vec<Caller>) {
     let (asks, told): (Vec<_>, Vec<_>) =
         callers.into_iter().map(|caller| (caller.ask, caller.answer)).unzip();
-    let batch = Batch::of(asks);
+    let batch = Batch::of(&asks);
     let count = batch.pipeline.len();
     match connection.req_packed_commands(&batch.pipeline, 0, count).await {
         Ok(answers) => {
