@@ -87,5 +87,13 @@ mod tests {
             assert_eq!(decode(bad), None, "{bad}");
         }
         assert_eq!(decode(&"é".repeat(32)), None);
+        for byte in 0..=127_u8 {
+            for place in [0, 63] {
+                let mut text = "0".repeat(64).into_bytes();
+                text[place] = byte;
+                let read = decode(std::str::from_utf8(&text).unwrap());
+                assert_eq!(read.is_some(), byte.is_ascii_hexdigit(), "{byte} at {place}");
+            }
+        }
     }
 }

@@ -37,11 +37,12 @@ pub use observe::{VerifierCounts, VerifierEvent, VerifierObserver};
 pub use port::{Admission, Admitted, Held, Now, VerifierStore};
 pub use refusal::Refused;
 
-use crate::auth::{RefusalCode, Tag, whitespace};
+use crate::auth::{RefusalCode, whitespace};
 use crate::clock::Clock;
 use crate::id::{ClientId, Track};
 use builder::Options;
 use cache::Cache;
+use claim::MessageClaim;
 use judge::Known;
 use observe::Observing;
 
@@ -145,8 +146,7 @@ impl Verifier {
     /// # Cancellation
     /// Safe: nothing is written.
     pub async fn verify_message(&self, message: &ReceivedMessage<'_>) -> Result<Verified, Refused> {
-        let client_id =
-            message.client_id.map(whitespace::trim).and_then(|id| ClientId::new(id).ok());
+        let client_id = message.client_id.and_then(|id| whitespace::trim(id).parse().ok());
         let outcome = self.message_outcome(client_id.as_ref(), message).await;
         self.conclude(client_id.as_ref(), outcome)
     }
@@ -185,8 +185,8 @@ impl Verifier {
         client_id: Option<&ClientId>,
         message: &ReceivedMessage<'_>,
     ) -> Result<KeyUsed, Refused> {
-        let tag = message.signature.and_then(Tag::read);
-        let question = judge::Question::message(message, &tag)?;
+        let claim = MessageClaim::read(message)?;
+        let question = judge::Question::message(&claim, message);
         let client_id = client_id.ok_or(RefusalCode::UnknownClient)?;
         let known = self.look_up(client_id).await?;
         Ok(known.judge(&question, self.now_ms())?)

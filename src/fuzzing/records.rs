@@ -83,7 +83,8 @@ fn store_over(names: &Names, record: &str, cursor: &str) {
     let applied = now(store.apply(std::slice::from_ref(&change), NOW_MS)).pop();
     match applied {
         Some(Ok(Applied::Changed)) => {
-            assert!(newer);
+            // The version that the cursor stands at goes in once more where the record is not its own.
+            assert!(newer || before.as_ref() == Some(&version));
             let Ok(Some(new)) = now(store.get(&client_id)) else { panic!("nothing was stored") };
             assert_eq!((new.secret_hash, new.updated_at), (hash, NOW_MS));
             if let Some(old) = old {

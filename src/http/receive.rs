@@ -88,8 +88,8 @@ where
     }
 }
 
-/// The data of a body in one piece; it is copied only when it comes in several. Trailers are not
-/// part of what is signed.
+/// The data of a body in one piece. What comes in one frame is taken as it is, where the body's kind of
+/// data allows that. Trailers are not part of what is signed.
 async fn joined<B>(body: B, limit: usize) -> Result<Bytes, Answer>
 where
     B: Body + Send,
@@ -97,28 +97,35 @@ where
     B::Error: Into<BoxError>,
 {
     let mut body = pin!(body);
-    let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+    let (mut first, mut all, mut length) = (Bytes::new(), BytesMut::new(), 0);
     while let Some(frame) = body.frame().await {
         let Ok(mut data) = frame.map_err(unreadable)?.into_data() else {
             continue;
         };
-        let length = data.remaining();
-        if length > limit - first.len().max(all.len()) {
+        let more = data.remaining();
+        if more > limit - length {
             return Err(Answer::TOO_LARGE);
         }
-        if first.is_empty() {
-            first = data.copy_to_bytes(length);
-            continue;
+        if length == 0 {
+            first = data.copy_to_bytes(more);
+        } else if more > 0 {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.put(data);
         }
-        if all.is_empty() {
-            all.extend_from_slice(&first);
-        }
-        all.put(data);
+        length += more;
     }
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
-/// A limit that somebody set around the layer is a limit too.
+/// A limit that somebody set before the layer is a limit too.
 fn unreadable(error: impl Into<BoxError>) -> Answer {
-    if error.into().is::<LengthLimitError>() { Answer::TOO_LARGE } else { Answer::UNREADABLE }
+    let error = error.into();
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return Answer::TOO_LARGE;
+        }
+        cause = error.source();
+    }
+    Answer::UNREADABLE
 }

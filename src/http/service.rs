@@ -67,6 +67,8 @@ where
                     return Ok(answer.into_response(protocol).map(Either::Right));
                 }
             };
+            // Of no use while the service works, which may take its time.
+            drop(claim);
             Ok(inner.call(request).await?.map(Either::Left))
         })
     }
@@ -78,7 +80,8 @@ fn examine(settings: &Settings, parts: &Parts) -> Result<Claim, Answer> {
 }
 
 /// The client and the whole body, or the answer in the service's place. The body is read after the
-/// headers were examined, so that nobody can make the server read for nothing.
+/// headers were examined, so that nobody can make the server read for nothing. What came of that is lent,
+/// because the future would have room for it twice.
 async fn verified<B>(
     settings: &Settings,
     claim: &Result<Claim, Answer>,

@@ -83,7 +83,7 @@ impl RedisState {
         let outside = |_| Error::invalid("RedisState::open", "to be called within a Tokio runtime");
         Handle::try_current().map_err(outside)?;
         let connection = client.get_connection_manager_lazy(config).map_err(invalid)?;
-        let claims = Claims::new(connection.clone(), options.response_timeout);
+        let claims = Claims::new(connection.clone());
         Ok(Self { connection, claims, transact: Script::new(include_str!("transact.lua")) })
     }
 

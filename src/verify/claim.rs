@@ -29,6 +29,13 @@ pub struct Claim {
     pub(super) signature: Option<Tag>,
 }
 
+/// The same of a message.
+pub(super) struct MessageClaim<'a> {
+    pub(super) client_id: &'a str,
+    /// `None` for a text that no signature can be.
+    pub(super) signature: Option<Tag>,
+}
+
 /// The rest of a request. Exhaustive, because what is signed is frozen by contract.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceivedRequest<'a> {
@@ -78,7 +85,16 @@ impl Claim {
     }
 }
 
-pub(super) fn present(header: Option<&str>) -> Option<&str> {
+impl<'a> MessageClaim<'a> {
+    pub(super) fn read(message: &ReceivedMessage<'a>) -> Result<Self, RefusalCode> {
+        let client_id = message.client_id.filter(|id| !whitespace::trim(id).is_empty());
+        let client_id = client_id.ok_or(RefusalCode::MissingClientId)?;
+        let signature = present(message.signature).ok_or(RefusalCode::MissingSignature)?;
+        Ok(Self { client_id, signature: Tag::read(signature) })
+    }
+}
+
+fn present(header: Option<&str>) -> Option<&str> {
     header.filter(|text| !text.is_empty())
 }
 

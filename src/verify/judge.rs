@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use super::claim::{Claim, ReceivedMessage, ReceivedRequest, present};
+use super::claim::{Claim, MessageClaim, ReceivedMessage, ReceivedRequest};
 use super::{Held, KeyUsed};
 use crate::auth::{
     AllowList, CanonicalPath, ClientAddress, HexDigest, RefusalCode, RequestToSign, SigningKey,
@@ -63,17 +63,12 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// With what its signature says.
-    pub(super) fn message(
-        message: &ReceivedMessage<'a>,
-        signature: &'a Option<Tag>,
-    ) -> Result<Self, RefusalCode> {
-        let client_id =
-            message.client_id.filter(|id| !crate::auth::whitespace::trim(id).is_empty());
-        let client_id = client_id.ok_or(RefusalCode::MissingClientId)?;
-        present(message.signature).ok_or(RefusalCode::MissingSignature)?;
-        let signed = Signed::Message { client_id, hash: message.message_hash };
-        Ok(Self { address: message.client_address, signature: signature.as_ref(), signed })
+    pub(super) fn message(claim: &'a MessageClaim<'a>, message: &ReceivedMessage<'a>) -> Self {
+        Self {
+            address: message.client_address,
+            signature: claim.signature.as_ref(),
+            signed: Signed::Message { client_id: claim.client_id, hash: message.message_hash },
+        }
     }
 
     fn is_signed_with(&self, key: &SigningKey) -> bool {

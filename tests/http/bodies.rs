@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use bytes::Buf;
 use futures_util::{StreamExt, stream};
 use hmac_propagator::http::HmacLayer;
 use hmac_propagator::verify::{Verified, Verifier};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use tower::{Layer, ServiceExt};
 
 use crate::server::{Memory, signed};
@@ -53,11 +55,42 @@ async fn a_body_up_to_the_limit_passes_and_one_byte_more_is_too_large() {
         let passed = call(layer().await, request(body.as_bytes(), streamed(chunks))).await;
         assert_eq!(passed, (StatusCode::OK, "10".into()));
     }
-    for too_long in [Body::from("0123456789x"), streamed(&["01234", "56789", "x"])] {
+    let too_long = [&["01234", "56789", "x"][..], &["0123456789x"], &["0123456789", "x"]];
+    for too_long in [Body::from("0123456789x")].into_iter().chain(too_long.map(streamed)) {
         let (status, answer) = call(layer().await, request(b"", too_long)).await;
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
         assert!(answer.starts_with(r#"{"error":"BODY_TOO_LARGE","message":""#), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_limit_that_was_set_before_the_layer_is_told_as_one() {
+    let limited = Body::new(Limited::new(streamed(&["01234", "5"]), 5));
+    let (status, _) = call(layer().await, request(b"012345", limited)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn trailers_are_not_part_of_what_is_signed() {
+    let frames = [
+        Frame::data(Bytes::from_static(b"01")),
+        Frame::data(Bytes::from_static(b"23")),
+        Frame::trailers(HeaderMap::new()),
+    ];
+    let body = Body::new(StreamBody::new(stream::iter(frames).map(Ok::<_, Infallible>)));
+    assert_eq!(call(layer().await, request(b"0123", body)).await, (StatusCode::OK, "4".into()));
+}
+
+#[tokio::test]
+async fn data_in_several_pieces_is_a_body_too() {
+    let data = Bytes::from_static(b"01").chain(Bytes::from_static(b"234"));
+    let body = StreamBody::new(stream::iter([Ok::<_, Infallible>(Frame::data(data))]));
+    let service = layer().await.layer(tower::service_fn(|request: Request<Full<Bytes>>| async {
+        Ok::<_, Infallible>(Response::new(request.into_body()))
+    }));
+    let request = request(b"01234", Body::empty()).map(|_| body);
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "01234");
 }
 
 #[tokio::test]

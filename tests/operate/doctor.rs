@@ -130,10 +130,12 @@ async fn a_row_that_waits_for_a_peer_that_is_down_says_so() {
     assert_eq!(wrong(&document), ["target-queue", "row"], "{document:#}");
     let row = finding(&document, "row");
     assert_eq!(row["subject"], "http:webshop at orders");
-    let (_, waiting) = row["what"].as_str().unwrap().rsplit_once(": ").unwrap();
     // The event, and what the authority tells of its own store if the queue is there in time.
-    assert!(["1", "2"].contains(&waiting), "{row}");
-    assert!(row["what"].as_str().unwrap().contains("nobody consumes the queue; messages waiting"));
+    let waits = |count| {
+        let end = format!("nobody consumes the queue; messages waiting: {count}");
+        row["what"].as_str().unwrap().ends_with(&end)
+    };
+    assert!(waits(1) || waits(2), "{row}");
     let other = world.run(&["doctor", "another-client", "--json"]).await.ends_with(1).json();
     assert_eq!(wrong(&other), ["target-queue"]);
 }

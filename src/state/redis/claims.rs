@@ -11,7 +11,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionLike, ConnectionManager};
 use tokio::runtime::{Handle, Id};
@@ -21,18 +20,20 @@ use super::batch::{Ask, Batch, Told};
 use super::store_error;
 use crate::error::StoreError;
 
-/// While fewer callers than this wait for answers the next one goes out at once: with few, nobody
-/// waits for another's answer. With more, newcomers gather, because large batches cost less.
+/// While the turns under way count for fewer callers than this, the next one goes out at once: with
+/// few, nobody waits for another's answer. With more, newcomers gather, because large batches cost
+/// less.
 const FEW: usize = 8;
 
-/// Most callers of one batch: bounds how long the first waits for the last one's commands.
+/// Most callers of one batch: bounds how long the first waits for the last one's commands. As many as
+/// that do not wait for a turn that is under way. So nobody waits to be sent for longer than one answer
+/// takes, and a distant server is not asked for 256 at a time.
 const LARGEST: usize = 256;
 
 /// Sends the commands of callers that come at the same time together. Clones share the queues.
 #[derive(Clone)]
 pub(super) struct Claims {
     connection: ConnectionManager,
-    patience: Duration,
     queues: Queues,
 }
 
@@ -42,21 +43,19 @@ type Queues = Arc<Mutex<HashMap<Id, Queue>>>;
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Caller>,
-    /// How many callers' turns it is.
+    /// How many callers the turns under way count for together. A turn that has not run yet counts for
+    /// one, even if another one took its caller.
     under_way: usize,
 }
 
 struct Caller {
     ask: Ask,
-    since: Instant,
     answer: oneshot::Sender<Told>,
 }
 
 impl Claims {
-    /// `patience` is how long a caller may wait to be sent. It bounds the queue while a server is
-    /// silent and each batch takes as long as a connection may.
-    pub(super) fn new(connection: ConnectionManager, patience: Duration) -> Self {
-        Self { connection, patience, queues: Arc::default() }
+    pub(super) fn new(connection: ConnectionManager) -> Self {
+        Self { connection, queues: Arc::default() }
     }
 
     /// What a caller is told. An error of the server concerns only those who asked for what it
@@ -71,15 +70,14 @@ impl Claims {
         let starts = {
             let mut queues = lock(&self.queues);
             let queue = queues.entry(runtime.id()).or_default();
-            queue.waiting.push(Caller { ask, since: Instant::now(), answer });
-            let starts = queue.under_way < FEW;
+            queue.waiting.push(Caller { ask, answer });
+            let starts = queue.under_way < FEW || queue.waiting.len().is_multiple_of(LARGEST);
             queue.under_way += usize::from(starts);
             starts
         };
         if starts {
             // A task of its own, so that a caller that gives up does not take others with it.
-            let (queues, patience) = (self.queues.clone(), self.patience);
-            let turn = Turn { runtime: runtime.id(), queues, patience, callers: 1 };
+            let turn = Turn { runtime: runtime.id(), queues: self.queues.clone(), callers: 1 };
             runtime.spawn(turn.run(self.connection.clone()));
         }
         let ended = |_| StoreError::transient("the connection to Redis was closed");
@@ -97,7 +95,6 @@ impl fmt::Debug for Claims {
 struct Turn {
     runtime: Id,
     queues: Queues,
-    patience: Duration,
     /// How many callers it counts for: the one who started it, and then those of its batch.
     callers: usize,
 }
@@ -110,15 +107,14 @@ impl Turn {
         }
     }
 
-    /// Who goes next. When that is nobody the turn is given back in the same moment, so that whoever
-    /// comes then starts one.
+    /// Who goes next. When that is nobody the turn is given back in the same moment: whoever comes then
+    /// starts one, or is taken by one that is still under way.
     fn next(&mut self) -> Option<Vec<Caller>> {
         let queues = self.queues.clone();
         let mut queues = lock(&queues);
         let queue = queues.entry(self.runtime).or_default();
         // Who gave up meanwhile must not use up a name.
         queue.waiting.retain(|caller| !caller.answer.is_closed());
-        self.dismiss_late(&mut queue.waiting);
         let later = match queue.waiting.len() {
             // Room for as many again, since the next batch will be about as large.
             all @ ..=LARGEST => Vec::with_capacity(all),
@@ -129,16 +125,6 @@ impl Turn {
         self.give_back(&mut queues);
         self.callers = callers.len();
         (!callers.is_empty()).then_some(callers)
-    }
-
-    /// Tells those whose patience has run out. They stand in the order in which they came.
-    fn dismiss_late(&self, waiting: &mut Vec<Caller>) {
-        let late = waiting.partition_point(|caller| caller.since.elapsed() > self.patience);
-        for caller in waiting.drain(..late) {
-            let busy = StoreError::transient("Redis does not answer fast enough");
-            // Who is gone by now needs no answer.
-            let _ = caller.answer.send(Err(busy));
-        }
     }
 
     /// Counts for nobody any more. A queue goes with its last turn: without one nobody is left to
@@ -172,6 +158,7 @@ async fn exchange(connection: &mut ConnectionManager, callers: Vec<Caller>) {
     let (asks, told): (Vec<_>, Vec<_>) =
         callers.into_iter().map(|caller| (caller.ask, caller.answer)).unzip();
     let batch = Batch::of(&asks);
+    drop(asks);
     let count = batch.pipeline.len();
     match connection.req_packed_commands(&batch.pipeline, 0, count).await {
         Ok(answers) => {
