@@ -241,6 +241,14 @@ fn explain(more: &[&str], body: &str) -> Value {
     run(&arguments, body.as_bytes()).json()
 }
 
+/// The signature of a text with the key of these tests.
+fn signed(text: &str) -> String {
+    use hmac::{Hmac, KeyInit, Mac};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice("ab".repeat(32).as_bytes()).unwrap();
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn explain_names_the_part_of_a_canonical_text_that_differs() {
     let ours = explain(&[], "x");
@@ -283,23 +291,58 @@ fn explain_recognises_common_mistakes_by_their_signature() {
     assert_eq!((&difference["in"], &difference["given"]), (&"signature".into(), &right.into()));
     let unknown = &explain(&["--signature", &"0".repeat(64)], "x")["difference"];
     assert_eq!(unknown["cause"], Value::Null);
+    assert!(text(unknown, "hint").contains("--canonical"));
+    let base64 = &explain(&["--signature", "WvLTlMzrRGCE2mJ9xX0cRA=="], "x")["difference"];
+    assert_eq!(base64["cause"], "it is not 64 hexadecimal digits, as every signature is");
     let canonical = text(&ours, "canonical");
     let keys = explain(&["--signature", &"0".repeat(64), "--canonical", canonical], "x");
     assert_eq!(keys["difference"]["cause"], "the texts are the same, so the keys differ");
 }
 
 #[test]
+fn explain_recognises_what_was_signed_in_another_form() {
+    let ours = explain(&[], "x");
+    let canonical = text(&ours, "canonical");
+    let (hash, empty) = (text(&ours, "hash"), "");
+    let forms = [
+        (canonical.replace("/a?", "/a/?"), "its path has a slash more or less at its end"),
+        (
+            canonical.replace("1700000000000\nn", "n\n1700000000000"),
+            "its timestamp and nonce are in each other's place",
+        ),
+        (canonical.replace('\n', "|"), "its parts are joined with | instead of a line feed"),
+        (canonical.replace(hash, empty), "it has nothing in the place of the body's hash"),
+    ];
+    for (form, mistake) in forms {
+        assert_ne!(form, canonical);
+        let given = signed(&form);
+        let difference = &explain(&["--signature", &given], "x")["difference"];
+        assert_eq!(difference["cause"], mistake);
+    }
+}
+
+#[test]
+fn a_secret_that_ends_with_a_line_end_is_hashed_with_it_and_that_is_told() {
+    for (secret, more, warning) in [
+        (&b"secret\n"[..], &["hash"][..], "--trim leaves it out"),
+        (b"", &["hash"], "the secret is empty"),
+    ] {
+        let ran = run(more, secret);
+        assert_eq!((ran.status, ran.stdout.trim().len()), (0, 64));
+        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    }
+    let ran = run(&["hash", "--trim"], b"secret\n");
+    assert_eq!((ran.stderr.as_str(), ran.stdout), ("", run(&["hash"], b"secret").stdout));
+}
+
+#[test]
 fn explain_recognises_a_message_signed_as_the_documentation_of_node_says() {
-    use hmac::{Hmac, KeyInit, Mac};
     let key = "ab".repeat(32);
     let base = ["explain", "message", "--client-id", "c", "--secret-hash", &key];
     let ours = run(&base, b"{\"b\":1,\"a\":2}").json();
     assert_eq!(ours["canonical"], r#"{"a":2,"b":1}"#);
     assert_eq!(text(&ours, "payload"), format!("c\n{}", text(&ours, "hash")));
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key.as_bytes()).unwrap();
-    mac.update(text(&ours, "payload").replace('\n', "|").as_bytes());
-    let documented: String =
-        mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect();
+    let documented = signed(&text(&ours, "payload").replace('\n', "|"));
     let with = [&base[..], &["--signature", &documented]].concat();
     let difference = &run(&with, b"{\"b\":1,\"a\":2}").json()["difference"];
     assert_eq!(difference["cause"], "it joins client and hash with | instead of a line feed");

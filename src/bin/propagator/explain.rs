@@ -37,6 +37,10 @@ enum What {
     },
 }
 
+/// What to do about a signature that no known mistake yields.
+const UNKNOWN: &str = "no known mistake yields it: compare the hashes that both sides hold (`propagator hash` makes one from secret \
+                       and pepper), and then the text that the other side signs, with --canonical";
+
 /// What the other side has.
 #[derive(Args)]
 struct Given {
@@ -123,11 +127,17 @@ impl Given {
         if given.eq_ignore_ascii_case(signature) {
             return Ok(Value::Null);
         }
-        let same_text = "the texts are the same, so the keys differ";
+        let is_hex = given.len() == 64 && given.bytes().all(|digit| digit.is_ascii_hexdigit());
         let cause = match mistake(&given.to_ascii_lowercase()) {
-            Some(mistake) => Some(mistake),
-            None => canonical.is_some().then_some(same_text),
+            _ if !is_hex => Some("it is not 64 hexadecimal digits, as every signature is"),
+            None if canonical.is_some() => Some("the texts are the same, so the keys differ"),
+            found => found,
         };
-        Ok(json!({ "in": "signature", "ours": signature, "given": given, "cause": cause }))
+        let mut found =
+            json!({ "in": "signature", "ours": signature, "given": given, "cause": cause });
+        if cause.is_none() {
+            found["hint"] = UNKNOWN.into();
+        }
+        Ok(found)
     }
 }

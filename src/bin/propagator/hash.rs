@@ -42,6 +42,13 @@ impl Hash {
         };
         let secret = input::text(&self.secret_file)?;
         let secret = if self.trim { input::without_line_end(&secret) } else { &secret };
+        if secret.is_empty() {
+            input::warn("the secret is empty");
+        } else if secret.len() > input::without_line_end(secret).len() {
+            input::warn(
+                "the secret ends with a line end, which is hashed too; --trim leaves it out",
+            );
+        }
         let hash = hash_secret_text(secret, &SecretToken::new(token.as_str()));
         // The hash is as secret as what it was made from; printing it is what was asked for.
         output::line(hash.expose())

@@ -95,7 +95,7 @@ pub(crate) fn only_one_from_stdin(takers: &[bool]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn warn(text: &str) {
+pub(crate) fn warn(text: &str) {
     // A warning that nobody can read changes nothing.
     let _ = writeln!(std::io::stderr(), "propagator: warning: {text}");
 }

@@ -46,6 +46,7 @@ fn request_mistakes(request: &Request, payload: &str) -> Vec<Mistake> {
     };
     let body = |digest: HexDigest| part(4, digest.as_str());
     let path = request.path.as_str();
+    let (timestamp, nonce) = (request.timestamp_ms.to_string(), request.nonce.as_str());
     let seconds = (request.timestamp_ms / 1000).to_string();
     let with_line_end = [request.body.as_slice(), b"\n"].concat();
     let without_line_end = request.body.strip_suffix(b"\n").unwrap_or(&request.body);
@@ -53,8 +54,17 @@ fn request_mistakes(request: &Request, payload: &str) -> Vec<Mistake> {
         ("its method is in lower case", part(0, &request.method.to_lowercase())),
         ("its path lacks the query", part(1, path.split('?').next().unwrap_or_default())),
         ("its path is not in canonical form", part(1, &request.target)),
+        ("its path has a slash more or less at its end", part(1, &with_other_end(path))),
         ("its timestamp is in seconds", part(2, &seconds)),
+        (
+            "its timestamp and nonce are in each other's place",
+            payload
+                .replace(&format!("{timestamp}\n{nonce}"), &format!("{nonce}\n{timestamp}"))
+                .into(),
+        ),
+        ("its parts are joined with | instead of a line feed", payload.replace('\n', "|").into()),
         ("it covers an empty body", body(body_sha256(b""))),
+        ("it has nothing in the place of the body's hash", part(4, "")),
         (
             "its body hash was made after replacing what is not UTF-8",
             body(body_sha256_lossy(&request.body)),
@@ -67,6 +77,15 @@ fn request_mistakes(request: &Request, payload: &str) -> Vec<Mistake> {
         mistakes.push(("it covers the body itself instead of its hash", part(4, text)));
     }
     mistakes
+}
+
+/// A path with the slash before its query that it lacks, or without the one that it has.
+fn with_other_end(path: &str) -> String {
+    let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    match path.strip_suffix('/') {
+        Some(shorter) => [shorter, query].concat(),
+        None => [path, "/", query].concat(),
+    }
 }
 
 fn message_mistakes(message: &Message) -> Vec<Mistake> {
