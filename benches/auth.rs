@@ -1,7 +1,7 @@
 //! What signing and verifying cost beside the bare HMAC of the same bytes.
 //!
-//! Own timing instead of a framework: the best of many short rounds, which is what a machine with
-//! other work on it can measure.
+//! Own timing instead of a framework: each run is the best of many short rounds, which is what a
+//! machine with other work on it can measure; the figures are the median and the spread of several.
 
 #![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 #![allow(unreachable_pub, dead_code, reason = "shares files with other benches")]
@@ -10,7 +10,7 @@
 mod report;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hmac::{Hmac, KeyInit, Mac};
 use hmac_propagator::auth::{
@@ -21,7 +21,8 @@ use hmac_propagator::secret::SecretHash;
 use report::{Figures, Report};
 use sha2::{Digest, Sha256};
 
-const ROUNDS: u32 = 400;
+const RUNS: u32 = 9;
+const ROUNDS: u32 = 50;
 const CALLS: u32 = 500;
 const TIMESTAMP: &str = "1700000000000";
 const NONCE: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
@@ -50,11 +51,10 @@ fn requests(table: &mut Report, hash: &SecretHash, body: &[u8]) {
         bare_hmac(hash, &payload)
     });
     let mut report = section(table, format!("request of {} bytes", body.len()), bare);
-    report("sign", bare, time(|| sign(&SigningKey::from_hash(black_box(hash)))));
-    report("sign, key kept", bare, time(|| sign(black_box(&key))));
+    report("sign", time(|| sign(&SigningKey::from_hash(black_box(hash)))));
+    report("sign, key kept", time(|| sign(black_box(&key))));
     report(
         "verify",
-        bare,
         time(|| {
             let key = SigningKey::from_hash(black_box(hash));
             with_request(body, |request| key.verify_request(request, signature.as_str()))
@@ -62,7 +62,6 @@ fn requests(table: &mut Report, hash: &SecretHash, body: &[u8]) {
     );
     report(
         "verify, key kept",
-        bare,
         time(|| with_request(body, |request| key.verify_request(request, signature.as_str()))),
     );
 }
@@ -95,29 +94,25 @@ fn messages(table: &mut Report, hash: &SecretHash) {
     let mut report = section(table, format!("message of {} bytes", MESSAGE.len()), bare);
     report(
         "sign",
-        bare,
         time(|| with_message(hash, &text, |key, hash| key.sign_message("client", hash))),
     );
     report(
         "sign, key kept",
-        bare,
         time(|| key.sign_message("client", &message_sha256(black_box(&text)))),
     );
     let signature = key.sign_message("client", &message_sha256(&text));
     let verify =
         |key: &SigningKey, hash: &HexDigest| key.verify_message("client", hash, signature.as_str());
-    report("verify", bare, time(|| with_message(hash, &text, verify)));
-    report("verify, key kept", bare, time(|| verify(&key, &message_sha256(black_box(&text)))));
+    report("verify", time(|| with_message(hash, &text, verify)));
+    report("verify, key kept", time(|| verify(&key, &message_sha256(black_box(&text)))));
     report(
         "serde_json alone, to a value",
-        bare,
         time(|| serde_json::from_str::<serde_json::Value>(black_box(MESSAGE))),
     );
-    report("canonical text from JSON", bare, time(|| canonical(black_box(MESSAGE))));
-    report("canonical text from a value", bare, time(|| canonicalizer.value(black_box(&parsed))));
+    report("canonical text from JSON", time(|| canonical(black_box(MESSAGE))));
+    report("canonical text from a value", time(|| canonicalizer.value(black_box(&parsed))));
     report(
         "sign from JSON, key kept",
-        bare,
         time(|| key.sign_message("client", &message_sha256(&canonical(black_box(MESSAGE))))),
     );
 }
@@ -139,33 +134,23 @@ fn bare_hmac(hash: &SecretHash, payload: &str) -> [u8; 32] {
 }
 
 /// Lines of one kind, each beside the bare HMAC of the same bytes.
-fn section(
-    table: &mut Report,
-    kind: String,
-    bare: Duration,
-) -> impl FnMut(&str, Duration, Duration) {
-    let nanoseconds = |time: Duration| Figures::exactly(time.as_secs_f64() * 1e9);
-    table.line(&format!("{kind}: bare SHA-256 and HMAC"), "ns", &nanoseconds(bare), "");
-    move |what, bare, time| {
-        let ratio = format!("{:.2} x", time.as_secs_f64() / bare.as_secs_f64());
-        table.line(&format!("{kind}: {what}"), "ns", &nanoseconds(time), &ratio);
+fn section(table: &mut Report, kind: String, bare: Figures) -> impl FnMut(&str, Figures) {
+    table.line(&format!("{kind}: bare SHA-256 and HMAC"), "ns", &bare, "");
+    move |what, time| {
+        let ratio = format!("{:.2} x", time.median() / bare.median());
+        table.line(&format!("{kind}: {what}"), "ns", &time, &ratio);
     }
 }
 
-fn time<T>(mut call: impl FnMut() -> T) -> Duration {
-    let round = |call: &mut dyn FnMut()| {
+/// Nanoseconds of a call. One run more comes first, to warm up.
+fn time<T>(mut call: impl FnMut() -> T) -> Figures {
+    let mut round = || {
         let start = Instant::now();
         for _ in 0..CALLS {
-            call();
+            black_box(call());
         }
-        start.elapsed()
+        start.elapsed() / CALLS
     };
-    let best = (0..ROUNDS)
-        .map(|_| {
-            round(&mut || {
-                black_box(call());
-            })
-        })
-        .min();
-    best.unwrap_or_default() / CALLS
+    let runs = (0..=RUNS).map(|_| (0..ROUNDS).map(|_| round()).min().unwrap_or_default());
+    Figures::of(runs.skip(1).map(|best| best.as_secs_f64() * 1e9).collect())
 }

@@ -172,7 +172,7 @@ impl Verifier {
                 (known, key, false)
             }
         };
-        let (now, key) = self.admit(claim, client_id, (&known, key), &question).await?;
+        let (now, key) = self.admit(claim, client_id, (&known, key), &question, now_ms).await?;
         // What is kept already is not put again: somebody may have removed it meanwhile.
         if let Some(known) = now.or_else(|| (!kept).then_some(known)) {
             self.inner.cache.put(client_id, known);
@@ -229,10 +229,12 @@ impl Verifier {
         client_id: &ClientId,
         (known, key): (&Known, KeyUsed),
         question: &judge::Question<'_>,
+        now_ms: u64,
     ) -> Result<(Option<Arc<Known>>, KeyUsed), Refused> {
-        // The timestamp is accepted until it lies `max_skew` back.
+        // The timestamp is accepted until it lies `max_skew` back. From a moment that is past by now the
+        // nonce only lives longer.
         let last = claim.timestamp_ms.saturating_add(self.inner.options.max_skew_ms);
-        let left = Duration::from_millis(last.saturating_sub(self.now_ms()));
+        let left = Duration::from_millis(last.saturating_sub(now_ms));
         let admission = Admission {
             client_id,
             known: known.held(),
