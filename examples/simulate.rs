@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use hmac_propagator::simulation::{Mutation, Plan, Report, run};
+use hmac_propagator::simulation::{Mutation, Plan, Report, run, scale};
 
 const USAGE: &str = "simulate --seeds N [--from N] [--jobs N] [--mutation NAME]
-simulate --seed N [--mutation NAME]     one seed, with its trace";
+simulate --seed N [--mutation NAME]     one seed, with its trace
+simulate --scale TARGETSxCREDENTIALS    what a rotation of everything takes in a large mesh";
 
 struct Options {
     from: u64,
@@ -44,7 +45,21 @@ fn options() -> Option<Options> {
     Some(options)
 }
 
+/// The size that `--scale` names.
+fn size() -> Option<(usize, usize)> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next()? != "--scale" {
+        return None;
+    }
+    let size = arguments.next()?;
+    let (targets, credentials) = size.split_once('x')?;
+    Some((targets.parse().ok()?, credentials.parse().ok()?))
+}
+
 fn main() -> ExitCode {
+    if let Some((targets, credentials)) = size() {
+        return tell_scale(targets, credentials);
+    }
     let Some(options) = options() else {
         let mut err = std::io::stderr();
         writeln!(err, "{USAGE}").unwrap();
@@ -85,6 +100,26 @@ fn main() -> ExitCode {
     )
     .unwrap();
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tell_scale(targets: usize, credentials: usize) -> ExitCode {
+    let spent = scale(targets, credentials);
+    #[allow(clippy::cast_precision_loss)]
+    let each = |count: u64| count as f64 / spent.events as f64;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{targets} targets, {credentials} credentials, {} events", spent.events).unwrap();
+    for (what, count) in [
+        ("messages", spent.messages),
+        ("calls of the source's state store", spent.source_state),
+        ("calls of the targets' state stores", spent.target_state),
+        ("calls of the management side", spent.management),
+    ] {
+        writeln!(out, "{what}: {count}, {:.4} for each event", each(count)).unwrap();
+    }
+    for violation in &spent.violations {
+        writeln!(out, "{violation}").unwrap();
+    }
+    if spent.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Failures, and the trace where there is one.

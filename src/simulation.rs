@@ -24,6 +24,7 @@ mod node;
 mod plan;
 mod random;
 mod rest;
+mod scale;
 mod settled;
 mod site;
 mod story;
@@ -51,21 +52,50 @@ pub struct Report {
     pub trace: Vec<String>,
 }
 
+/// What a rotation of everything took in a large mesh: calls and messages, by who made them.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Scale {
+    /// One for each credential and target.
+    pub events: u64,
+    /// Through the broker.
+    pub messages: u64,
+    /// Of the authority's state store.
+    pub source_state: u64,
+    /// Of the targets' state stores.
+    pub target_state: u64,
+    /// Of the authority's management side.
+    pub management: u64,
+    /// What is not as it must be; empty: all is well.
+    pub violations: Vec<String>,
+}
+
+/// Counts what a rotation of everything takes, and checks its end as that of any other run.
+///
+/// # Panics
+/// As [`run`].
+#[must_use]
+pub fn scale(targets: usize, credentials: usize) -> Scale {
+    in_virtual_time(scale::measure(targets, credentials))
+}
+
 /// Runs one mesh to its end.
 ///
 /// # Panics
 /// When the operating system does not let a runtime be made. Must not be called inside one.
 #[must_use]
-#[allow(clippy::unwrap_used, reason = "without a runtime there is nothing to report")]
 pub fn run(seed: u64, plan: &Plan) -> Report {
     crate::mutation::switch(plan.mutation);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.unwrap();
-    let report = runtime.block_on(story::tell(seed, plan));
-    drop(runtime);
+    let report = in_virtual_time(story::tell(seed, plan));
     crate::mutation::switch(None);
     report
+}
+
+#[allow(clippy::unwrap_used, reason = "without a runtime there is nothing to report")]
+fn in_virtual_time<T>(told: impl Future<Output = T>) -> T {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(told)
 }
 
 fn report(world: &Arc<world::World>, crashed: bool) -> Report {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ type Answer<T> = Result<T, ManagementError>;
 pub(super) struct Tables {
     pub(super) owner: PeerQueue,
     pub(super) memory: MemoryManagement,
+    /// How often it was called.
+    pub(super) calls: AtomicU64,
     /// Whether it takes every callback for one about the revision that it holds.
     naive: bool,
     /// Targets whose word is not to be relied on for these credentials.
@@ -50,6 +53,7 @@ impl Tables {
         Self {
             owner,
             memory,
+            calls: AtomicU64::new(0),
             naive,
             doubtful,
             receive_only,
@@ -230,6 +234,7 @@ pub(super) struct Database {
 
 impl Database {
     async fn call<T>(&self, effect: impl FnOnce(&Tables, &World) -> Answer<T>) -> Answer<T> {
+        self.tables.calls.fetch_add(1, Ordering::Relaxed);
         let world = &self.fence.world;
         let done = self.fence.call(world.rates().management_fails, || {
             if self.tables.is_down() { Err(away()) } else { effect(&self.tables, world) }

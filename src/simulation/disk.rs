@@ -24,6 +24,8 @@ pub(super) struct Disk {
     /// Whether a Node peer writes it: the record first, the cursor after it.
     in_two_steps: bool,
     live: MemoryState,
+    /// How often it was called.
+    pub(super) calls: AtomicU64,
     /// What was surely on the disk at a time not longer than a second ago.
     saved: Mutex<(MemoryState, Instant)>,
     losses: AtomicU64,
@@ -52,6 +54,7 @@ impl Disk {
             owner,
             in_two_steps,
             live: MemoryState::new(),
+            calls: AtomicU64::new(0),
             saved: Mutex::new((MemoryState::new(), now)),
             losses: AtomicU64::new(0),
             runs: AtomicU64::new(1),
@@ -279,6 +282,7 @@ impl Books {
         &self,
         effect: impl FnOnce(&Disk) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.disk.calls.fetch_add(1, Ordering::Relaxed);
         let failures = self.fence.world.rates().state_fails;
         let done = self
             .fence

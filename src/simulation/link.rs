@@ -192,6 +192,7 @@ impl Link {
             self.publisher_up().await;
             let generation = self.generation.load(Ordering::Relaxed);
             let fails = world.rates().publish_fails;
+            world.published.fetch_add(1, Ordering::Relaxed);
             let routed = self.fence.call(fails, || {
                 if world.broker.has_trouble(to) == Some(QueueTrouble::Stalls) {
                     return None;

@@ -261,6 +261,18 @@ impl Shape {
         }
     }
 
+    /// One authority, many targets that sign, and nothing that goes wrong.
+    pub(super) fn large(targets: usize, credentials: usize) -> Self {
+        Self {
+            targets: vec![Kind::Signing; targets],
+            credentials,
+            // Nobody is so slow that it has to be asked again.
+            answer_ms: (600_000, 600_000),
+            prefetch: 256,
+            ..Self::calm()
+        }
+    }
+
     /// Whether nothing goes wrong, nothing takes long, and all clocks agree.
     pub(super) fn is_quiet(&self) -> bool {
         self.clock_ms == 0 && self.faults.is_empty() && self.rates == Rates::default()

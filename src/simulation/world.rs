@@ -1,7 +1,7 @@
 //! What all parts of a run share: chance, time, the trace, and the model that watches.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,8 +29,11 @@ pub(super) struct World {
     model: Mutex<Model>,
     violations: Mutex<Vec<String>>,
     pub(super) broker: Broker,
+    /// How many messages were sent to the broker.
+    pub(super) published: AtomicU64,
     quiet: bool,
     started: Instant,
+    most_steps: u64,
     exhausted: AtomicBool,
 }
 
@@ -44,10 +47,17 @@ impl World {
             model: Mutex::default(),
             violations: Mutex::default(),
             broker: Broker::default(),
+            published: AtomicU64::new(0),
             quiet,
             started: Instant::now(),
+            most_steps: MOST_STEPS,
             exhausted: AtomicBool::new(false),
         }
+    }
+
+    /// With room for so many steps instead.
+    pub(super) fn lasting(self, most_steps: u64) -> Self {
+        Self { most_steps, ..self }
     }
 
     pub(super) fn random(&self) -> MutexGuard<'_, Random> {
@@ -87,7 +97,7 @@ impl World {
             trace.note(self.elapsed_ms(), what);
             trace.length()
         };
-        if length > MOST_STEPS && !self.exhausted.swap(true, Ordering::Relaxed) {
+        if length > self.most_steps && !self.exhausted.swap(true, Ordering::Relaxed) {
             self.violate(format_args!("it goes on without an end"));
         }
     }
