@@ -3,13 +3,15 @@
 //! A target names its store with each answer. Another name than before means that what was proved
 //! under the old one may be gone: the target is put on a list, and the next sync asks it again.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Ledger, parse, print};
 use crate::error::StoreError;
 use crate::id::{PeerQueue, Track};
 use crate::mutation::{Mutation, is_on};
-use crate::state::{Key, Write};
+use crate::state::{Key, Write, transact};
 use crate::store::StoreId;
 
 /// How many earlier stores of a target are remembered, so that a late answer out of one of them is
@@ -154,22 +156,32 @@ impl Ledger {
             Err(error) => return sightings.iter().map(|_| Err(error.clone())).collect(),
         };
         let mut results = Vec::with_capacity(sightings.len());
+        let mut changed = Vec::new();
         for (index, seen) in sightings.iter().enumerate() {
             let old: Option<HolderRecord> = parse(&read, index);
             let (new, standing, _) = HolderRecord::after(old.clone(), seen, self.hearsay.of(seen));
             if standing == Standing::Unknown {
                 self.hearsay.note(seen);
             }
-            // Nearly always there is nothing to note. Others are noted one after the other: they share
-            // the list.
-            results.push(if new == old { Ok(standing) } else { self.note(seen).await });
+            // Nearly always there is nothing to note.
+            if new != old {
+                changed.push(index);
+            }
+            results.push(Ok(standing));
+        }
+        let noted: Vec<&Sighting> = changed.iter().map(|&index| &sightings[index]).collect();
+        for (index, standing) in changed.into_iter().zip(self.note(&noted).await) {
+            results[index] = standing;
         }
         results
     }
 
-    async fn note(&self, seen: &Sighting) -> Result<Standing, StoreError> {
-        let keys = || vec![self.holder_key(seen.track, &seen.holder), self.refills_key()];
-        let decide = |read: &[Option<String>]| {
+    async fn note(&self, sightings: &[&Sighting]) -> Vec<Result<Standing, StoreError>> {
+        let keys = |seen: &&Sighting| {
+            let Sighting { holder, track, .. } = seen;
+            vec![self.holder_key(*track, holder), self.refill_key(*track, holder)]
+        };
+        let decide = |seen: &&Sighting, read: &[Option<String>]| {
             let old: Option<HolderRecord> = parse(read, 0);
             let said = self.hearsay.of(seen);
             let (new, standing, ask_again) = HolderRecord::after(old.clone(), seen, said);
@@ -178,17 +190,21 @@ impl Ledger {
                 writes.push(Write::set(self.holder_key(seen.track, &seen.holder), print(&record)));
             }
             if ask_again && !is_on(Mutation::LostStoreIgnored) {
-                let Sighting { holder, track, store, .. } = seen.clone();
+                let Sighting { holder, track, store, .. } = (*seen).clone();
                 let store = Some(store).filter(|_| standing != Standing::Doubtful);
                 let confirm = standing != Standing::Current;
                 let wanted = Refill { confirm, ..Refill::of(track, holder, store) };
-                writes.push(self.listed(read.get(1), wanted));
+                writes.push(self.listed(parse(read, 1), wanted));
             }
             (standing, writes)
         };
-        let standing = self.change(keys, decide).await?;
-        self.hearsay.forget(seen);
-        Ok(standing)
+        let noted = transact(self.state(), sightings, keys, decide).await;
+        for (seen, standing) in sightings.iter().zip(&noted) {
+            if standing.is_ok() {
+                self.hearsay.forget(seen);
+            }
+        }
+        noted
     }
 
     /// Puts a holder on the list. Without a store it is asked for all that it has proved, whatever store it
@@ -201,61 +217,59 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let wanted = Refill::of(track, holder.clone(), store);
         let decide =
-            |read: &[Option<String>]| ((), vec![self.listed(read.first(), wanted.clone())]);
-        self.change(|| vec![self.refills_key()], decide).await
+            |read: &[Option<String>]| ((), vec![self.listed(parse(read, 0), wanted.clone())]);
+        self.change(|| vec![self.refill_key(track, holder)], decide).await
     }
 
     /// Who is to be asked again.
     pub(crate) async fn refills(&self) -> Result<Vec<Refill>, StoreError> {
-        let read = self.state.get(&[self.refills_key()]).await?;
-        Ok(parse(&read, 0).unwrap_or_default())
+        // A page may repeat what stood on another one.
+        let (mut wanted, mut after) = (BTreeMap::new(), None);
+        loop {
+            let (page, next) = self.state.fields(&self.refills_name(), after).await?;
+            wanted.extend(page);
+            if next.is_none() {
+                break;
+            }
+            after = next;
+        }
+        Ok(wanted.values().filter_map(|entry| serde_json::from_str(entry).ok()).collect())
     }
 
     /// No row of one of the list can be asked now.
     pub(crate) async fn looked(&self, wanted: &Refill, at_ms: u64) -> Result<(), StoreError> {
-        let decide = |read: &[Option<String>]| {
-            let mut list: Vec<Refill> = parse(read, 0).unwrap_or_default();
-            let listed = list.iter_mut().find(|listed| *listed == wanted);
-            let looked = listed.map(|listed| listed.looked_ms = Some(at_ms));
-            let write = looked.map(|()| Write::set(self.refills_key(), print(&list)));
-            ((), write.into_iter().collect())
-        };
-        self.change(|| vec![self.refills_key()], decide).await
+        let looked = Refill { looked_ms: Some(at_ms), ..wanted.clone() };
+        self.replace(wanted, |key| Write::set(key, print(&looked))).await
     }
 
     /// One of the list is done. Should it have been put there once more meanwhile, it stays.
     pub(crate) async fn refilled(&self, done: &Refill) -> Result<(), StoreError> {
-        let decide = |read: &[Option<String>]| {
-            let mut list: Vec<Refill> = parse(read, 0).unwrap_or_default();
-            let before = list.len();
-            list.retain(|listed| listed != done);
-            let key = self.refills_key();
-            let write = match list.len() {
-                same if same == before => None,
-                0 => Some(Write::remove(key)),
-                _ => Some(Write::set(key, print(&list))),
-            };
-            ((), write.into_iter().collect())
-        };
-        self.change(|| vec![self.refills_key()], decide).await
+        self.replace(done, Write::remove).await
     }
 
-    /// The list with one more entry. Of what was proved by two stores nothing need be left by either, so that with
-    /// another store on the list already all is asked.
-    fn listed(&self, list: Option<&Option<String>>, mut wanted: Refill) -> Write {
-        let list = list.and_then(Option::as_deref).and_then(|text| serde_json::from_str(text).ok());
-        let mut list: Vec<Refill> = list.unwrap_or_default();
-        let same =
-            |listed: &&mut Refill| listed.track == wanted.track && listed.holder == wanted.holder;
-        if let Some(listed) = list.iter_mut().find(same) {
+    /// Changes one of the list that is still as it was.
+    async fn replace(
+        &self,
+        old: &Refill,
+        write: impl Fn(Key) -> Write + Send + Sync,
+    ) -> Result<(), StoreError> {
+        let key = || self.refill_key(old.track, &old.holder);
+        let decide = |read: &[Option<String>]| {
+            let same = parse::<Refill>(read, 0).as_ref() == Some(old);
+            ((), same.then(|| write(key())).into_iter().collect())
+        };
+        self.change(|| vec![key()], decide).await
+    }
+
+    /// An entry of the list, beside the one that stands there already. Of what was proved by two stores
+    /// nothing need be left by either, so that with another store all is asked.
+    fn listed(&self, listed: Option<Refill>, mut wanted: Refill) -> Write {
+        if let Some(listed) = listed {
             wanted.turn = listed.turn.wrapping_add(1);
             wanted.store = wanted.store.filter(|store| listed.store.as_ref() == Some(store));
             wanted.confirm |= listed.confirm;
-            *listed = wanted;
-        } else {
-            list.push(wanted);
         }
-        Write::set(self.refills_key(), print(&list))
+        Write::set(self.refill_key(wanted.track, &wanted.holder), print(&wanted))
     }
 
     /// The own store of a track of which the sources were told last.
@@ -282,8 +296,13 @@ impl Ledger {
         Key::value(format!("{}:target-store:{track}:{holder}", self.prefix))
     }
 
-    fn refills_key(&self) -> Key {
-        Key::value(format!("{}:refill", self.prefix))
+    /// The list has a field for each holder, so that an entry costs the same however long it is.
+    fn refills_name(&self) -> String {
+        format!("{}:refills", self.prefix)
+    }
+
+    fn refill_key(&self, track: Track, holder: &PeerQueue) -> Key {
+        Key::field(self.refills_name(), format!("{track}:{holder}"))
     }
 }
 

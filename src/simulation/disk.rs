@@ -151,6 +151,12 @@ impl Disk {
         record.is_some_and(|record| record.contains("\"past\""))
     }
 
+    /// Whether anybody is to be asked again.
+    pub(super) fn wants_refills(&self) -> bool {
+        let listed = self.live.fields("propagation:refills", None).now_or_never();
+        listed.is_some_and(|listed| listed.is_ok_and(|(page, _)| !page.is_empty()))
+    }
+
     pub(super) fn names(&self) -> Vec<String> {
         self.live.names()
     }

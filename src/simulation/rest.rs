@@ -96,8 +96,7 @@ async fn settle(mesh: &Arc<Mesh>) {
 }
 
 fn is_settled(mesh: &Mesh) -> bool {
-    let wanted =
-        mesh.authorities().any(|site| site.disk.names().contains(&"propagation:refill".into()));
+    let wanted = mesh.authorities().any(|site| site.disk.wants_refills());
     !wanted && mesh.world.broker.unsettled().is_empty() && open_work(mesh).is_empty()
 }
 

@@ -315,9 +315,9 @@ async fn after_ten_minutes_without_a_row_that_can_be_asked_nobody_waits_for_one(
         .await;
     let listed = async || {
         authority.sync().await;
-        let list: Option<String> =
-            store.redis.command(&["GET", "propagation:refill"]).await.unwrap();
-        list.is_some_and(|list| list.contains(r#""holder":"b""#))
+        let listed: Vec<String> =
+            store.redis.command(&["HKEYS", "propagation:refills"]).await.unwrap();
+        listed.iter().any(|listed| listed == "http:b")
     };
     assert!(listed().await);
     clock.step(599_000);

@@ -112,6 +112,8 @@ async fn a_private_node_can_be_blocked_paused_and_cut_off() {
 #[tokio::test]
 async fn a_private_node_can_be_killed_and_stopped_and_keeps_its_messages() {
     let (broker, vhost, _queues) = with_a_message().await;
+    // That there is a queue is written without waiting for the disk, other than its messages.
+    broker.rabbitmqctl(&["eval", "mnesia:sync_log()."]).await.unwrap();
     broker.kill().await.unwrap();
     assert!(vhost.queues().await.is_err());
     broker.restart().await.unwrap();
