@@ -3,7 +3,7 @@
 //! A target names its store with each answer. Another name than before means that what was proved
 //! under the old one may be gone: the target is put on a list, and the next sync asks it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,8 +84,8 @@ pub(crate) struct Refill {
     /// When it was seen first that no row can be asked, in milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) looked_ms: Option<u64>,
-    /// How often it was put on the list while it stood there: what is wanted once more while a sync works
-    /// on it is not done with it.
+    /// Differs from one time to the next that it is put on the list: what is wanted once more while a sync
+    /// works on it is not done with it.
     #[serde(default)]
     pub(crate) turn: u32,
 }
@@ -169,9 +169,18 @@ impl Ledger {
             }
             results.push(Ok(standing));
         }
-        let noted: Vec<&Sighting> = changed.iter().map(|&index| &sightings[index]).collect();
-        for (index, standing) in changed.into_iter().zip(self.note(&noted).await) {
-            results[index] = standing;
+        // All holders together, but what one holder said in its order.
+        while !changed.is_empty() {
+            let mut holders = HashSet::new();
+            let (now, later): (Vec<usize>, Vec<usize>) = changed.into_iter().partition(|&index| {
+                let Sighting { holder, track, .. } = &sightings[index];
+                holders.insert((holder, track))
+            });
+            let noted: Vec<&Sighting> = now.iter().map(|&index| &sightings[index]).collect();
+            for (index, standing) in now.into_iter().zip(self.note(&noted).await) {
+                results[index] = standing;
+            }
+            changed = later;
         }
         results
     }
@@ -186,15 +195,16 @@ impl Ledger {
             let said = self.hearsay.of(seen);
             let (new, standing, ask_again) = HolderRecord::after(old.clone(), seen, said);
             let mut writes = Vec::new();
-            if let Some(record) = new.filter(|new| old.as_ref() != Some(new)) {
-                writes.push(Write::set(self.holder_key(seen.track, &seen.holder), print(&record)));
-            }
+            // Before the record: a server that refuses it then has changed nothing.
             if ask_again && !is_on(Mutation::LostStoreIgnored) {
                 let Sighting { holder, track, store, .. } = (*seen).clone();
                 let store = Some(store).filter(|_| standing != Standing::Doubtful);
                 let confirm = standing != Standing::Current;
                 let wanted = Refill { confirm, ..Refill::of(track, holder, store) };
                 writes.push(self.listed(parse(read, 1), wanted));
+            }
+            if let Some(record) = new.filter(|new| old.as_ref() != Some(new)) {
+                writes.push(Write::set(self.holder_key(seen.track, &seen.holder), print(&record)));
             }
             (standing, writes)
         };
@@ -264,8 +274,15 @@ impl Ledger {
     /// An entry of the list, beside the one that stands there already. Of what was proved by two stores
     /// nothing need be left by either, so that with another store all is asked.
     fn listed(&self, listed: Option<Refill>, mut wanted: Refill) -> Write {
+        // Another one than any before, also than one that is done and gone.
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the low digits differ from one moment to the next"
+        )]
+        let moment = self.clock.now_ms() as u32;
+        wanted.turn = moment;
         if let Some(listed) = listed {
-            wanted.turn = listed.turn.wrapping_add(1);
+            wanted.turn = moment.max(listed.turn.wrapping_add(1));
             wanted.store = wanted.store.filter(|store| listed.store.as_ref() == Some(store));
             wanted.confirm |= listed.confirm;
         }

@@ -97,7 +97,6 @@ async fn a_target_whose_redis_was_wiped_is_filled_again() {
     settled.whole_again().await;
     let after = settled.authority.row("one", "b");
     assert_eq!(after.event_id, before.event_id);
-    assert!(after.attempts > before.attempts);
     assert_ne!(after.store, before.store);
     assert!(settled.authority.reported("one").is_some());
     // Nothing is left to do.

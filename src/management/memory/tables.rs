@@ -79,13 +79,11 @@ impl RowEntry {
         }
     }
 
-    /// An answer that came before its try was recorded as sent brings that with it.
+    /// An answer that came before its event was recorded as sent brings that with it.
     pub(super) fn note_delivery(&mut self, answered: Option<&Answered>) {
-        let Some(Answered { event_id, attempts, .. }) = answered else { return };
-        let same = self.event_id.as_ref().is_none_or(|known| known == event_id);
-        if same && *attempts > self.attempts {
-            self.event_id = Some(event_id.clone());
-            self.attempts = *attempts;
+        if let (None, Some(answered)) = (&self.event_id, answered) {
+            self.event_id = Some(answered.event_id.clone());
+            self.attempts = answered.attempts;
         }
     }
 

@@ -139,16 +139,13 @@ impl Row {
         self.claimed_until = None;
     }
 
-    /// An answer that came before its try was recorded as sent brings with it what that record would
-    /// have said.
+    /// An answer that came before its event was recorded as sent brings with it what that record
+    /// would have said.
     fn note_delivery(&mut self, answered: Option<&Answered>) {
-        let Some(Answered { event_id, attempts, sent_at_ms }) = answered else { return };
-        let (event_id, attempts) = (event_id.as_str(), u64::from(*attempts));
-        let same = self.event_id.as_ref().is_none_or(|known| known == event_id);
-        if same && attempts > self.attempts {
-            self.event_id = Some(event_id.to_owned());
-            self.attempts = attempts;
-            self.sent_at = Some(*sent_at_ms);
+        if let (None, Some(answered)) = (&self.event_id, answered) {
+            self.event_id = Some(answered.event_id.as_str().to_owned());
+            self.attempts = answered.attempts.into();
+            self.sent_at = Some(answered.sent_at_ms);
         }
     }
 
