@@ -53,7 +53,8 @@ fn size() -> Option<(usize, usize)> {
     }
     let size = arguments.next()?;
     let (targets, credentials) = size.split_once('x')?;
-    Some((targets.parse().ok()?, credentials.parse().ok()?))
+    let (targets, credentials) = (targets.parse().ok()?, credentials.parse().ok()?);
+    (targets > 0 && credentials > 0).then_some((targets, credentials))
 }
 
 fn main() -> ExitCode {

@@ -52,7 +52,8 @@ pub struct Report {
     pub trace: Vec<String>,
 }
 
-/// What a rotation of everything took in a large mesh: calls and messages, by who made them.
+/// What it took to bring a rotation of everything to the targets of a large mesh: calls and messages, by who made
+/// them.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Scale {

@@ -330,7 +330,13 @@ pub(super) fn current_store(read: &[Option<String>], index: usize) -> Option<Sto
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::ledger::Timing;
+    use crate::state::MemoryState;
 
     fn seen(store: &str, proof: Seen) -> Sighting {
         let holder = PeerQueue::new("orders").unwrap();
@@ -397,6 +403,52 @@ mod tests {
         let signed = seen("old", Seen::Proved);
         let (_, standing, _) = HolderRecord::after(None, &signed, claimed);
         assert_eq!(standing, Standing::Current);
+    }
+
+    #[derive(Debug, Default)]
+    struct Moment(AtomicU64);
+
+    impl Clock for Moment {
+        fn now_ms(&self) -> u64 {
+            self.0.fetch_add(1, Ordering::Relaxed)
+        }
+    }
+
+    fn ledger() -> Ledger {
+        let clock = Arc::new(Moment::default());
+        Ledger::new(Arc::new(MemoryState::new()), clock, "p".into(), Timing::default())
+    }
+
+    #[tokio::test]
+    async fn what_one_holder_says_at_once_counts_in_its_order() {
+        let ledger = ledger();
+        let said = |stores: &[&str]| stores.iter().map(|id| seen(id, Seen::Proved)).collect();
+        let said: [Vec<_>; 2] = [said(&["a"]), said(&["c", "b", "c"])];
+        for sightings in &said {
+            let noted = ledger.sight(sightings).await;
+            assert!(noted.iter().all(Result::is_ok));
+        }
+        let key = ledger.holder_key(Track::Http, &PeerQueue::new("orders").unwrap());
+        let read = ledger.state.get(&[key]).await.unwrap();
+        assert_eq!(current_store(&read, 0), StoreId::new("c").ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_wanted_again_is_not_done_with_what_was_wanted_before() {
+        let (ledger, holder) = (ledger(), PeerQueue::new("orders").unwrap());
+        let want = || async { ledger.want(Track::Http, &holder, None).await.unwrap() };
+        want().await;
+        let before = ledger.refills().await.unwrap().remove(0);
+        // Another replica has done it, and then it was wanted again.
+        ledger.refilled(&before).await.unwrap();
+        assert!(ledger.refills().await.unwrap().is_empty());
+        want().await;
+        ledger.refilled(&before).await.unwrap();
+        let again = ledger.refills().await.unwrap().remove(0);
+        // While it stands there, too.
+        want().await;
+        ledger.refilled(&again).await.unwrap();
+        assert_eq!(ledger.refills().await.unwrap().len(), 1);
     }
 
     #[test]

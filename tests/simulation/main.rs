@@ -5,3 +5,4 @@ mod crashes;
 mod meshes;
 mod mutations;
 mod replay;
+mod scale;

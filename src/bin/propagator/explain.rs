@@ -127,9 +127,10 @@ impl Given {
         if given.eq_ignore_ascii_case(signature) {
             return Ok(Value::Null);
         }
-        let is_hex = given.len() == 64 && given.bytes().all(|digit| digit.is_ascii_hexdigit());
         let cause = match mistake(&given.to_ascii_lowercase()) {
-            _ if !is_hex => Some("it is not 64 hexadecimal digits, as every signature is"),
+            _ if !input::is_digest(given) => {
+                Some("it is not 64 hexadecimal digits, as every signature is")
+            }
             None if canonical.is_some() => Some("the texts are the same, so the keys differ"),
             found => found,
         };

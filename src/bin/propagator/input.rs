@@ -38,7 +38,7 @@ impl KeyInput {
                 return Err(Fault::new(format!("the secret hash is missing: use {ways}")));
             }
         };
-        if key.len() != 64 || !key.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if !is_digest(&key) {
             warn("the secret hash is not 64 hexadecimal digits; its text is used as the key");
         } else if key.bytes().any(|b| b.is_ascii_uppercase()) {
             warn("the secret hash has upper-case digits; stores hold it, and sign, in lower case");
@@ -93,6 +93,11 @@ pub(crate) fn only_one_from_stdin(takers: &[bool]) -> Result<(), Fault> {
         return Err(Fault::new("only one thing can come from standard input"));
     }
     Ok(())
+}
+
+/// Whether it has the form of every hash and every signature.
+pub(crate) fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 pub(crate) fn warn(text: &str) {
